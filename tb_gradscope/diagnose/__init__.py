@@ -1,0 +1,1 @@
+"""Judging histories: pure functions over arrays, numpy only."""

@@ -1,0 +1,161 @@
+"""What a log directory tells, as arrays: the input of every view and every rule."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import numpy.typing as npt
+
+from tb_gradscope.format.record import Counts, Floats
+
+Steps = npt.NDArray[np.int64]
+Times = npt.NDArray[np.float64]
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """A line of the user's program."""
+
+    file: str
+    line: int
+    function: str
+    code: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Variable:
+    """A source that gradients were asked for; the same one in all losses of a run.
+
+    Attributes:
+      name: unique within the run.
+      layer: `name` without its last part; what the page groups by.
+      dtype: TensorFlow's name of it, such as "float32".
+      shape: -1 where unknown.
+      kind: "variable" or "tensor".
+      trainable: as the variable says.
+    """
+
+    name: str
+    layer: str
+    dtype: str
+    shape: tuple[int, ...]
+    kind: str
+    trainable: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Label:
+    """Which gradient the numbers are of. See `Label` in gradscope.proto.
+
+    Attributes:
+      stage: "raw" or "unscaled".
+      batch: "whole", "micro_batch" or "accumulated".
+      replicas: number of replicas, 1 without distribution.
+      replica: which one; -1 for the gradient reduced over all.
+      sparse: some gradients were IndexedSlices.
+      step_source: "user" for the program's own step, "calls" for counted calls.
+    """
+
+    stage: str
+    batch: str
+    replicas: int
+    replica: int
+    sparse: bool
+    step_source: str
+
+
+@dataclasses.dataclass(frozen=True)
+class LossHistory:
+    """All that was recorded of one loss.
+
+    A loss may be recorded by several series (other variables asked for, frozen
+    ones gone): `values` is State.ABSENT (-1) where a record lacks a variable.
+
+    Attributes:
+      name: unique within the run.
+      where: the call that was recorded, None if unknown.
+      label: which gradient this is.
+      variables: int64 `[variable]`, positions in `RunHistory.variables`.
+      steps: int64 `[record]`, strictly increasing.
+      wall_times: float64 `[record]`, seconds since the epoch.
+      values: float32 `[record, variable, statistic]`.
+      calls: int64 `[record]`, calls so far.
+      records: records made so far in all, also those that sampling dropped.
+      state_counts: int64 `[variable, COUNTED]` of all those records.
+      asked: int64 `[variable]`, records so far that asked for the variable.
+      first_none: int64 `[variable]`, first step known to be None, -1 if never.
+      last_none: int64 `[variable]`, last step known to be None, -1 if never.
+      traced_only: True where only tracing was seen, and no number ever came
+        (the program ended before the first step did).
+    """
+
+    name: str
+    where: Place | None
+    label: Label
+    variables: Counts
+    steps: Steps
+    wall_times: Times
+    values: Floats
+    calls: Counts
+    records: int
+    state_counts: Counts
+    asked: Counts
+    first_none: Steps
+    last_none: Steps
+    traced_only: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class ClipHistory:
+    """All that was recorded of one clip site.
+
+    Attributes:
+      name: unique within the run.
+      method: "norm", "value", "global_norm" or "custom".
+      after: name of the clip site whose output was clipped again here, or "".
+      where: the call.
+      label: which gradient this is.
+      variables: names, in the order of `norms`.
+      steps: int64 `[record]`, strictly increasing.
+      wall_times: float64 `[record]`.
+      norms: float32 `[record, variable, 2]`, before and after; `is_none` where None.
+      calls, clipped, nonfinite: int64 `[record]`, cumulative; see `ClipRecord`.
+      threshold, norm_before, norm_after, scale: float32 `[record]`.
+    """
+
+    name: str
+    method: str
+    after: str
+    where: Place | None
+    label: Label
+    variables: tuple[str, ...]
+    steps: Steps
+    wall_times: Times
+    norms: Floats
+    calls: Counts
+    clipped: Counts
+    nonfinite: Counts
+    threshold: Floats
+    norm_before: Floats
+    norm_after: Floats
+    scale: Floats
+
+
+@dataclasses.dataclass(frozen=True)
+class RunHistory:
+    """One run: one folder of event files.
+
+    Attributes:
+      name: as TensorBoard names it.
+      variables: in the order first seen, which is the order of the sources.
+      losses: in the order first seen.
+      clips: in the order first seen.
+      problems: one sentence for each thing that could not be read.
+    """
+
+    name: str
+    variables: tuple[Variable, ...]
+    losses: tuple[LossHistory, ...]
+    clips: tuple[ClipHistory, ...]
+    problems: tuple[str, ...]

@@ -1,0 +1,62 @@
+"""What a record says of one gradient: the statistics, their order, the states."""
+
+from __future__ import annotations
+
+import enum
+
+
+class State(enum.IntEnum):
+    """What a (loss, variable) pair's gradient is, seen as a whole."""
+
+    ABSENT = -1
+    """Not asked for in this record."""
+    OK = 0
+    """Finite and not all zero."""
+    NONE = 1
+    """TensorFlow returned None: no path from the loss to the variable."""
+    ZERO = 2
+    """A tensor of nothing but exact zeros."""
+    NAN = 3
+    """At least one NaN."""
+    INF = 4
+    """At least one infinity, and no NaN."""
+
+
+class Statistic(enum.IntEnum):
+    """Position of each statistic on the last axis of `[loss, variable, statistic]`.
+
+    All are of the true gradient, as float32. Where the state is NAN or INF they
+    are of the whole gradient too, so mostly not finite themselves.
+    """
+
+    STATE = 0
+    """A `State`, as a number."""
+    NORM = 1
+    """L2 norm. Complex: of the magnitudes. Sparse: duplicate rows summed first."""
+    MAX_ABS = 2
+    """Largest magnitude of an element."""
+    MEAN = 3
+    """Mean of the elements. Complex: of the real parts."""
+    STD = 4
+    """Population standard deviation. Complex: root mean squared distance to the mean."""
+    ZERO_FRACTION = 5
+    """Fraction of elements that are exactly zero, 0 to 1. Sparse: of the whole variable."""
+    NAN_COUNT = 6
+    """Number of elements that are NaN."""
+    INF_COUNT = 7
+    """Number of elements that are +Inf or -Inf."""
+    VARIABLE_NORM = 8
+    """L2 norm of the variable itself at that moment. NaN for sources that are no variables."""
+
+
+STATISTIC_COUNT = len(Statistic)
+
+STORED = (
+    Statistic.NORM,
+    Statistic.MAX_ABS,
+    Statistic.MEAN,
+    Statistic.STD,
+    Statistic.ZERO_FRACTION,
+    Statistic.VARIABLE_NORM,
+)
+"""The statistics that every row of a stored record holds; the rest are held only where needed."""

@@ -1,0 +1,1 @@
+"""The TensorBoard side. Needs tensorboard, never TensorFlow."""
