@@ -1,4 +1,5 @@
-import { defineConfig } from 'vitest/config';
+/// <reference types="vitest/config" />
+import { defineConfig } from 'vite';
 
 // TensorBoard imports static/index.js as a module and calls its render(); everything
 // beside it is found relative to that file. Style sheets are imported with `?inline`,
