@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import numpy.typing as npt
 
-from tb_gradscope.format.record import Counts, Floats
+from tb_gradscope.format.packing import Counts, Floats
 
 Steps = npt.NDArray[np.int64]
 Times = npt.NDArray[np.float64]

@@ -10,7 +10,7 @@ and a clip record
      norm_after, scale]
     rows   x [norm_before, norm_after]
 
-"(2)" is an integer as two floats, high and low (see `_split`): float32 alone
+"(2)" is an integer as two floats, high and low (see `packing.split`): float32 alone
 counts only to 2**24. A row's state lies in its norm: 0 is ZERO, infinity INF,
 and a NaN's payload tells NAN, NONE and ABSENT apart.
 """
@@ -22,20 +22,27 @@ import dataclasses
 import numpy as np
 import numpy.typing as npt
 
-from tb_gradscope.format.errors import FormatError
-from tb_gradscope.format.messages import check_version
+from tb_gradscope.format.packing import (
+    Counts,
+    Floats,
+    checked,
+    expect_length,
+    float_of,
+    get_counts,
+    indices,
+    join,
+    put_counts,
+    size,
+    split,
+)
 from tb_gradscope.format.statistics import STATISTIC_COUNT, STORED, State, Statistic
 from tb_gradscope.format.tags import FORMAT_VERSION
 
-Floats = npt.NDArray[np.float32]
-Counts = npt.NDArray[np.int64]
-
-_HEADER = 8
+HEADER = 8
 _ROW = len(STORED)
 _BROKEN = 5
 _AILING = 9
-_CLIP_HEADER = 12
-_BASE = 1 << 24
+CLIP_HEADER = 12
 
 COUNTED = (State.NONE, State.ZERO, State.NAN, State.INF)
 """The states whose occurrences a record counts, in the order of `state_counts`."""
@@ -91,13 +98,14 @@ class ClipRecord:
 
 def none_norm() -> np.float32:
     """Returns the NaN that stands for "the gradient was None"."""
-    return _float_of(_NAN_BITS[State.NONE])
+    return float_of(_NAN_BITS[State.NONE])
 
 
 def is_none(norms: Floats) -> npt.NDArray[np.bool_]:
     """Tells which norms are `none_norm()`."""
     bits = np.ascontiguousarray(norms, np.float32).view(np.uint32)
-    return bits == np.uint32(_NAN_BITS[State.NONE])
+    here: npt.NDArray[np.bool_] = bits == np.uint32(_NAN_BITS[State.NONE])
+    return here
 
 
 def encode_gradient(record: GradientRecord) -> Floats:
@@ -119,15 +127,15 @@ def encode_gradient(record: GradientRecord) -> Floats:
     broken = np.flatnonzero((states == State.NAN) | (states == State.INF))
     broken_rows = np.empty((len(broken), _BROKEN), np.float32)
     broken_rows[:, 0] = broken
-    _put_counts(broken_rows[:, 1:], values[broken][:, [Statistic.NAN_COUNT, Statistic.INF_COUNT]])
+    put_counts(broken_rows[:, 1:], values[broken][:, [Statistic.NAN_COUNT, Statistic.INF_COUNT]])
 
     ailing = np.flatnonzero(record.state_counts.any(axis=1))
     ailing_rows = np.empty((len(ailing), _AILING), np.float32)
     ailing_rows[:, 0] = ailing
-    _put_counts(ailing_rows[:, 1:], record.state_counts[ailing])
+    put_counts(ailing_rows[:, 1:], record.state_counts[ailing])
 
-    header = [FORMAT_VERSION, len(values), len(broken), len(ailing)]
-    header += [*_split(record.calls), *_split(record.records)]
+    header: list[float] = [FORMAT_VERSION, len(values), len(broken), len(ailing)]
+    header += [*split(record.calls), *split(record.records)]
     parts = [np.array(header, np.float32), rows.ravel(), broken_rows.ravel(), ailing_rows.ravel()]
     return np.concatenate(parts)
 
@@ -138,43 +146,71 @@ def decode_gradient(data: Floats) -> GradientRecord:
     Raises:
       FormatError: `data` is no gradient record, or a newer version's.
     """
-    data = _checked("gradient record", data, _HEADER)
-    rows, broken, ailing = (_size("gradient record", data[i]) for i in (1, 2, 3))
-    expected = _HEADER + rows * _ROW + broken * _BROKEN + ailing * _AILING
-    _expect_length("gradient record", data, expected)
-    end = _HEADER + rows * _ROW
-    stored = data[_HEADER:end].reshape(rows, _ROW)
-    broken_rows = data[end : end + broken * _BROKEN].reshape(broken, _BROKEN)
-    ailing_rows = data[end + broken * _BROKEN :].reshape(ailing, _AILING)
+    data = checked("gradient record", data, HEADER)
+    stack = data[None]
+    values, counts = decode_stack(stack), decode_state_counts(stack)
+    return GradientRecord(values[0], join(data[4:6]), join(data[6:8]), counts[0])
 
-    values = np.zeros((rows, STATISTIC_COUNT), np.float32)
-    values[:, STORED] = stored
-    norms = stored[:, 0].copy()
-    states = np.full(rows, State.OK, np.int64)
+
+def decode_stack(stack: Floats) -> Floats:
+    """Returns the values `[record, variable, statistic]` of stored records `[record, n]`.
+
+    All must have the sizes that the first one's header has, which `checked` passed.
+
+    Raises:
+      FormatError: they are damaged.
+    """
+    rows, broken, _, end = _sizes(stack)
+    stored = stack[:, HEADER:end].reshape(len(stack), rows, _ROW)
+    values = np.zeros((len(stack), rows, STATISTIC_COUNT), np.float32)
+    for column, statistic in enumerate(STORED):
+        values[:, :, statistic] = stored[:, :, column]
+    norms = np.ascontiguousarray(stored[:, :, 0])
+    states = np.full(norms.shape, State.OK, np.float32)
     states[norms == 0] = State.ZERO
     states[np.isinf(norms)] = State.INF
     states[np.isnan(norms)] = State.NAN
     bits = norms.view(np.uint32)
     for state in (State.NONE, State.ABSENT):
-        here = bits == np.uint32(_NAN_BITS[state])
-        states[here] = state
-        values[here] = np.nan
-        values[here, Statistic.VARIABLE_NORM] = stored[here, STORED.index(Statistic.VARIABLE_NORM)]
-    values[:, Statistic.STATE] = states
-    index = _indices("gradient record", broken_rows[:, 0], rows)
-    values[index[:, None], [Statistic.NAN_COUNT, Statistic.INF_COUNT]] = _get_counts(
-        broken_rows[:, 1:]
+        record, row = np.nonzero(bits == np.uint32(_NAN_BITS[state]))
+        states[record, row] = state
+        variable_norms = values[record, row, Statistic.VARIABLE_NORM]
+        values[record, row] = np.nan
+        values[record, row, Statistic.VARIABLE_NORM] = variable_norms
+    values[:, :, Statistic.STATE] = states
+    tail = stack[:, end : end + broken * _BROKEN].reshape(len(stack), broken, _BROKEN)
+    index = indices("gradient record", tail[:, :, 0], rows)
+    records = np.arange(len(stack))[:, None]
+    counts = get_counts(tail[:, :, 1:])
+    values[records, index, Statistic.NAN_COUNT] = counts[:, :, 0]
+    values[records, index, Statistic.INF_COUNT] = counts[:, :, 1]
+    return values
+
+
+def decode_state_counts(stack: Floats) -> Counts:
+    """Returns the state counts `[record, variable, COUNTED]`, as `decode_stack` the values."""
+    rows, broken, ailing, end = _sizes(stack)
+    tail = stack[:, end + broken * _BROKEN :].reshape(len(stack), ailing, _AILING)
+    counts = np.zeros((len(stack), rows, len(COUNTED)), np.int64)
+    index = indices("gradient record", tail[:, :, 0], rows)
+    counts[np.arange(len(stack))[:, None], index] = get_counts(tail[:, :, 1:])
+    return counts
+
+
+def _sizes(stack: Floats) -> tuple[int, int, int, int]:
+    """Returns rows, broken, ailing, and where the rows end."""
+    rows, broken, ailing = (size("gradient record", stack[0, i]) for i in (1, 2, 3))
+    expect_length(
+        "gradient record", stack[0], HEADER + rows * _ROW + broken * _BROKEN + ailing * _AILING
     )
-    counts = np.zeros((rows, len(COUNTED)), np.int64)
-    counts[_indices("gradient record", ailing_rows[:, 0], rows)] = _get_counts(ailing_rows[:, 1:])
-    return GradientRecord(values, _join(data[4:6]), _join(data[6:8]), counts)
+    return rows, broken, ailing, HEADER + rows * _ROW
 
 
 def encode_clip(record: ClipRecord) -> Floats:
     """Returns the stored form of a clip record, float32 `[n]`."""
     header = np.array(
         [FORMAT_VERSION, len(record.norms)]
-        + [*_split(record.calls), *_split(record.clipped), *_split(record.nonfinite)]
+        + [*split(record.calls), *split(record.clipped), *split(record.nonfinite)]
         + [record.threshold, record.norm_before, record.norm_after, record.scale],
         np.float32,
     )
@@ -187,71 +223,13 @@ def decode_clip(data: Floats) -> ClipRecord:
     Raises:
       FormatError: `data` is no clip record, or a newer version's.
     """
-    data = _checked("clip record", data, _CLIP_HEADER)
-    rows = _size("clip record", data[1])
-    _expect_length("clip record", data, _CLIP_HEADER + rows * 2)
+    data = checked("clip record", data, CLIP_HEADER)
+    rows = size("clip record", data[1])
+    expect_length("clip record", data, CLIP_HEADER + rows * 2)
     return ClipRecord(
-        data[_CLIP_HEADER:].reshape(rows, 2),
-        _join(data[2:4]),
-        _join(data[4:6]),
-        _join(data[6:8]),
+        data[CLIP_HEADER:].reshape(rows, 2),
+        join(data[2:4]),
+        join(data[4:6]),
+        join(data[6:8]),
         *(float(x) for x in data[8:12]),
     )
-
-
-def _float_of(bits: int) -> np.float32:
-    return np.array([bits], np.uint32).view(np.float32)[0]
-
-
-def _split(number: int) -> tuple[float, float]:
-    """Splits an integer below 2**48 into two that float32 holds exactly."""
-    high, low = divmod(int(number), _BASE)
-    return float(high), float(low)
-
-
-def _join(pair: Floats) -> int:
-    return int(pair[0]) * _BASE + int(pair[1])
-
-
-def _put_counts(into: Floats, counts: npt.NDArray[np.generic]) -> None:
-    whole = np.nan_to_num(np.asarray(counts, np.float64)).astype(np.int64)
-    into[:, 0::2], into[:, 1::2] = whole // _BASE, whole % _BASE
-
-
-def _get_counts(pairs: Floats) -> Counts:
-    return pairs[:, 0::2].astype(np.int64) * _BASE + pairs[:, 1::2].astype(np.int64)
-
-
-def _checked(name: str, data: Floats, header: int) -> Floats:
-    data = np.asarray(data)
-    if data.dtype != np.float32 or data.ndim != 1 or len(data) < header:
-        raise FormatError(
-            f"A stored {name} is {data.dtype} of shape {list(data.shape)}, expected a float32 "
-            f"vector of at least {header}; the event file is damaged or was written by "
-            "something else."
-        )
-    check_version(name, float(data[0]))
-    if not np.isfinite(data[: min(header, 8)]).all():
-        raise FormatError(f"A stored {name} has a damaged header: {data[:8].tolist()}.")
-    return np.ascontiguousarray(data)
-
-
-def _size(name: str, number: np.float32) -> int:
-    if number < 0 or number != int(number):
-        raise FormatError(f"A stored {name} says it has {number:g} rows, expected a whole number.")
-    return int(number)
-
-
-def _expect_length(name: str, data: Floats, expected: int) -> None:
-    if len(data) != expected:
-        raise FormatError(
-            f"A stored {name} has {len(data)} numbers where its header asks for {expected}; "
-            "the event file is damaged."
-        )
-
-
-def _indices(name: str, numbers: Floats, rows: int) -> Counts:
-    index = numbers.astype(np.int64)
-    if ((index < 0) | (index >= rows)).any():
-        raise FormatError(f"A stored {name} of {rows} rows refers to row {int(index.max())}.")
-    return index
