@@ -117,9 +117,11 @@ def _run(command: list[str], folder: Path, env: dict[str, str]) -> None:
         check=False,
     )
     if done.returncode:
-        tail = "\n".join(done.stdout.splitlines()[-15:])
+        said = done.stdout.splitlines()
+        if len(said) > 40:
+            said = [*said[:20], "...", *said[-20:]]
         raise RuntimeError(
             f"The page could not be built: `{' '.join(command)}` ended with {done.returncode}. "
             "npm needs its registry for this one step; a released wheel or sdist has the page "
-            f"in it already.\n{tail}"
+            "in it already.\n" + "\n".join(said)
         )
