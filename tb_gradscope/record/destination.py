@@ -1,0 +1,168 @@
+"""Where records go: into a log directory of ours, or the program's own summary writer."""
+
+from __future__ import annotations
+
+import contextvars
+import functools
+import os
+from types import TracebackType
+from typing import Any
+
+import tensorflow as tf
+
+from tb_gradscope.record import cadence, internals
+from tb_gradscope.record.failure import contained, say_once
+from tb_gradscope.record.host import HOST
+from tb_gradscope.record.recorder import Recorder
+from tb_gradscope.record.writer import Writer
+
+_FILE_SUFFIX = ".gradscope"
+
+_here: contextvars.ContextVar[tuple[Recorder, ...]] = contextvars.ContextVar(
+    "gradscope_recorders", default=()
+)
+_everywhere: list[Recorder] = []
+
+
+def record(
+    logdir: str | os.PathLike[str], every: int | str = "auto", *, on_error: str = "warn"
+) -> DirectoryRecorder:
+    """Records gradients and clipping while the returned object is entered.
+
+        with gs.record("logs/run1", every=10):
+            for x, y in data:
+                train_step(x, y)
+
+    A `tf.function` records where it was first traced, as `tf.summary` does: enter
+    before the first call. Once that recording has ended, the function records
+    into the next one that is entered.
+
+    Args:
+      logdir: the directory of this run; TensorBoard's `--logdir` or one below.
+      every: N to record every N-th call of each loss in full, or "auto": densely
+        at first and ever more sparsely, so that logs stay small.
+      on_error: "warn" to warn once and let training go on when recording fails;
+        "raise" for tests.
+
+    Raises:
+      TypeError: `logdir` is no path.
+      ValueError: `every` or `on_error` has a value not named above.
+    """
+    return DirectoryRecorder(logdir, every, on_error=on_error)
+
+
+class DirectoryRecorder(Recorder):
+    """What `gs.record` returns: records into event files of its own in a directory.
+
+    While entered, tapes and clip functions of this thread, and of threads
+    without a recorder of their own, record here. It may be entered again later
+    and then goes on in the same directory.
+
+    Attributes:
+      logdir: the directory.
+    """
+
+    def __init__(
+        self, logdir: str | os.PathLike[str], every: int | str = "auto", *, on_error: str = "warn"
+    ) -> None:
+        if not isinstance(logdir, str | os.PathLike):
+            raise TypeError(
+                f"gs.record({logdir!r}): expected the path of a log directory, "
+                f"found {type(logdir).__name__}."
+            )
+        if on_error not in ("warn", "raise"):
+            raise ValueError(f"on_error={on_error!r}: expected 'warn' or 'raise'.")
+        super().__init__(cadence.parse_every(every), on_error)
+        self.logdir = os.fspath(logdir)
+
+    def __enter__(self) -> DirectoryRecorder:
+        if self.is_recording:
+            raise RuntimeError(
+                f"gs.record({self.logdir!r}) is entered already; leave it first, or make another."
+            )
+        with contained(f"opening an event file in {self.logdir!r}", self.on_error):
+            HOST.call(self._open)
+        _here.set((*_here.get(), self))
+        _everywhere.append(self)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        _here.set(tuple(recorder for recorder in _here.get() if recorder is not self))
+        if self in _everywhere:
+            _everywhere.remove(self)
+        with contained(f"closing the event file in {self.logdir!r}", self.on_error):
+            HOST.call(self._close)
+
+    def _open(self) -> None:
+        self._start(Writer(tf.summary.create_file_writer(self.logdir, filename_suffix=_FILE_SUFFIX)))
+
+    def _close(self) -> None:
+        writer = self._stop()
+        if writer is not None:
+            writer.close()
+
+
+class WriterRecorder(Recorder):
+    """Records into a summary writer that belongs to the program."""
+
+    def __init__(self, summary_writer: Any) -> None:
+        super().__init__(cadence.AUTO, "warn", honours_record_if=True)
+        HOST.call(lambda: self._start(Writer(summary_writer)))
+        _before(summary_writer, "flush", self.flush)
+        _before(summary_writer, "close", lambda: HOST.call(self._stop))
+
+    @property
+    def every(self) -> int:
+        """Every call where `tf.summary.record_if` is set: then that is the cadence."""
+        return 1 if internals.is_record_if_set() else super().every
+
+
+def current(given: Recorder | None) -> Recorder | None:
+    """Returns where to record here and now, or None for nowhere.
+
+    The recorder given; else the innermost `gs.record`; else the default writer
+    of `tf.summary`.
+    """
+    if given is not None:
+        return given if given.is_recording else None
+    entered = _here.get() or _everywhere
+    if entered:
+        innermost = entered[-1]
+        return innermost if innermost.is_recording else None
+    summary_writer = internals.default_summary_writer()
+    if summary_writer is None:
+        say_once(
+            "tb_gradscope records nowhere: neither gs.record(...) nor a default tf.summary writer "
+            'is active. Put `with gs.record("logs/run1"):` around the training loop, before a '
+            "tf.function with the tape in it is first called."
+        )
+        return None
+    return _recorder_of(summary_writer)
+
+
+def _recorder_of(summary_writer: Any) -> Recorder | None:
+    found: Recorder | None = getattr(summary_writer, "_gradscope_recorder", None)
+    if found is None:
+        with contained("using the default tf.summary writer"):
+            # Kept by the writer, so that both go together.
+            found = summary_writer._gradscope_recorder = WriterRecorder(summary_writer)
+    return found if found is not None and found.is_recording else None
+
+
+def _before(summary_writer: Any, name: str, action: Any) -> None:
+    """Makes a method of this one writer run `action` first: records must not come too late."""
+    method = getattr(summary_writer, name)
+
+    @functools.wraps(method)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        if tf.executing_eagerly():
+            with contained(f"writing before {name}()"):
+                action()
+        return method(*args, **kwargs)
+
+    setattr(summary_writer, name, wrapped)

@@ -1,0 +1,182 @@
+"""What `GradientTape.gradient` hands to the recorder."""
+
+from __future__ import annotations
+
+import functools
+import weakref
+from types import CodeType
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tb_gradscope.format import messages
+from tb_gradscope.record import names, place, sources, statistics
+from tb_gradscope.record.host import HOST
+from tb_gradscope.record.observe import in_function, observe_eagerly, observe_in_graph, schema
+from tb_gradscope.record.origins import ORIGINS, Origin
+from tb_gradscope.record.recorder import Recorder
+from tb_gradscope.record.series import Description, Series
+
+_NO_TALLIES = np.zeros(0, np.int64)
+
+
+class LossKeys:
+    """Tells the losses of one tape apart that have the same name and call site.
+
+    `for y in outputs: tape.gradient(y, ...)` calls every target `y`. Within a
+    tape the n-th distinct target keeps number n, so that the next step's tape,
+    which has new tensors, counts alike.
+    """
+
+    def __init__(self) -> None:
+        self._targets: dict[Any, list[Any]] = {}
+
+    def number(self, name: str, site: Any, target: Any, is_fresh: bool) -> int:
+        """Returns the number of a target among those of the same name and site.
+
+        Args:
+          name: its candidate name.
+          site: its call site.
+          target: what is differentiated.
+          is_fresh: count it as a new one even if the target is known.
+        """
+        known = self._targets.setdefault((name, site), [])
+        flat = tf.nest.flatten(target)
+        if not is_fresh:
+            for number, references in enumerate(known):
+                if len(references) == len(flat) and all(
+                    reference() is part for reference, part in zip(references, flat, strict=True)
+                ):
+                    return number
+        known.append([_reference(part) for part in flat])
+        return len(known) - 1
+
+
+def observe_gradients(
+    recorder: Recorder,
+    keys: LossKeys,
+    target: Any,
+    found: list[Any],
+    gradients: list[Any],
+    *,
+    has_output_gradients: bool,
+    loss_name: str | None,
+) -> None:
+    """Records one call of `gradient`.
+
+    Args:
+      recorder: where to.
+      keys: of the tape.
+      target: the loss.
+      found: flat sources.
+      gradients: one for each source; None is data.
+      has_output_gradients: the loss was weighted, so that it may come again otherwise.
+      loss_name: given by the user, or None.
+    """
+    if not found:
+        return
+    graph = in_function()
+    caller = place.find_caller()
+    candidate = loss_name if loss_name is not None else names.loss_candidate(target, caller)
+    number = keys.number(candidate, caller.key, target, has_output_gradients)
+    key = (
+        candidate,
+        loss_name is not None or caller.key,
+        0 if loss_name is not None else number,
+        _frame_code(caller),
+        tuple(id(source) for source in found),
+    )
+    none = tuple(gradient is None for gradient in gradients)
+    sparse = any(isinstance(gradient, tf.IndexedSlices) for gradient in gradients)
+    cached = recorder.cache.get(key)
+    if cached is None or not cached.is_for(found, sparse):
+        cached = _Identified(recorder, key[:3], caller, found, sparse)
+        recorder.cache[key] = cached
+    origins = [Origin(variable.name) for variable in cached.schema.variables]
+    ORIGINS.remember(gradients, origins)
+    if graph:
+        description = Description(cached.schema, none)
+        observe_in_graph(
+            recorder,
+            description,
+            lambda: tf.reshape(statistics.gradient_statistics(gradients, found), [-1]),
+        )
+        return
+    series = cached.series(recorder)
+    changed = series.none != none
+    series.none = none
+    payload = functools.partial(_measure, gradients, found)
+    observe_eagerly(recorder, series, payload, _NO_TALLIES, changed)
+
+
+class _Identified:
+    """A loss and its variables as recognised at one call site."""
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        key: tuple[Any, ...],
+        caller: place.Caller,
+        found: list[Any],
+        sparse: bool,
+    ) -> None:
+        candidate, site, number = key
+        argument = place.argument_of(caller, names.GRADIENT, 1)
+        variables = recorder.names.of_variables(found, caller, argument)
+        described = [
+            sources.describe(source, name) for source, name in zip(found, variables, strict=True)
+        ]
+        self.schema = schema(
+            messages.Schema.GRADIENT,
+            recorder.names.of_loss(candidate, (site, number)),
+            described,
+            caller.message(),
+            label=messages.Label(sparse=sparse, replicas=1),
+        )
+        self._sources = [
+            _reference(source) if sources.is_variable(source) else None for source in found
+        ]
+        self._sparse = sparse
+        self._series: Series | None = None
+
+    def is_for(self, found: list[Any], sparse: bool) -> bool:
+        """Tells whether these are the same variables still: an id may come again."""
+        return sparse == self._sparse and all(
+            reference is None or reference() is source
+            for reference, source in zip(self._sources, found, strict=True)
+        )
+
+    def series(self, recorder: Recorder) -> Series:
+        if self._series is None:
+            self._series = recorder.series(Description(self.schema))
+        return self._series
+
+
+def _measure(gradients: list[Any], found: list[Any]) -> Any:
+    """Computes the statistics of eager gradients by one compiled function."""
+    leaves: list[Any] = []
+    layout: list[tuple[str, Any]] = []
+    for gradient, source in zip(gradients, found, strict=True):
+        if gradient is None:
+            layout.append(("none", None))
+        elif isinstance(gradient, tf.IndexedSlices):
+            layout.append(("sparse", gradient.dtype))
+            leaves += [gradient.values, tf.cast(gradient.indices, tf.int64)]
+            leaves.append(sources.shape_of(source) if gradient.dense_shape is None
+                          else tf.cast(gradient.dense_shape, tf.int64))
+        else:
+            layout.append(("dense", gradient.dtype))
+            leaves.append(gradient)
+    return None
+
+
+def _frame_code(caller: place.Caller) -> tuple[CodeType, int]:
+    return caller.frame.f_code, caller.frame.f_lasti
+
+
+def _reference(part: Any) -> Any:
+    try:
+        return weakref.ref(part)
+    except TypeError:
+        return lambda: part

@@ -1,0 +1,72 @@
+"""Every private name of TensorFlow that recording uses, each with a way to do without.
+
+A TensorFlow that moves one of them costs a detail (named at each function),
+never a recording and never a training step.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from contextlib import AbstractContextManager
+from typing import Any
+
+import tensorflow as tf
+
+
+def stop_recording() -> AbstractContextManager[None]:
+    """Keeps what is computed inside off every gradient tape of this thread.
+
+    Without the private name, only eager operations are kept off (`tf.init_scope`
+    would lift operations out of a graph under construction).
+    """
+    try:
+        from tensorflow.python.eager import record
+
+        stopped: AbstractContextManager[None] = record.stop_recording()
+        return stopped
+    except (ImportError, AttributeError):
+        return tf.init_scope() if tf.executing_eagerly() else contextlib.nullcontext()
+
+
+def mapped_stack() -> list[tuple[str, int, str, str]]:
+    """Returns the stack, outermost first, as (file, line, function, code).
+
+    While autograph-converted code runs, its frames are mapped back to the
+    user's file. Without the private name the list is empty, and places in
+    converted code are those of the generated file.
+    """
+    try:
+        from tensorflow.python.util import tf_stack
+
+        return [
+            (frame.filename, frame.lineno, frame.name, frame.line or "")
+            for frame in tf_stack.extract_stack()
+        ]
+    except (ImportError, AttributeError):
+        return []
+
+
+def default_summary_writer() -> Any | None:
+    """Returns the writer of `with writer.as_default():` here, or None.
+
+    Without the private name, recording goes to `gs.record` only.
+    """
+    try:
+        from tensorflow.python.ops import summary_ops_v2
+
+        return summary_ops_v2._summary_state.writer
+    except (ImportError, AttributeError):
+        return None
+
+
+def is_record_if_set() -> bool:
+    """Tells whether `tf.summary.record_if` is in force here.
+
+    Without the private name: no, and the usual cadence applies beside it.
+    """
+    try:
+        from tensorflow.python.ops import summary_ops_v2
+
+        return summary_ops_v2._summary_state.is_recording is not None
+    except (ImportError, AttributeError):
+        return False

@@ -1,0 +1,191 @@
+"""What losses and variables are called: as the user's own program calls them."""
+
+from __future__ import annotations
+
+import ast
+import weakref
+from collections.abc import Iterator
+from types import FrameType
+from typing import Any
+
+from tb_gradscope.record import place, sources
+
+_GRADIENT = frozenset({"gradient"})
+_GREATEST_DEPTH = 3
+_MOST_VISITED = 4000
+_SKIPPED_LOCALS = ("retval_", "do_return", "fscope", "ag__", "__")
+LONGEST = 300
+
+
+class Names:
+    """Hands out names within one recording, each to one thing only.
+
+    Names already given stay with their variable or loss for as long as it
+    lives: across steps, tapes and traces, frozen or not.
+    """
+
+    def __init__(self) -> None:
+        self._taken: dict[str, Any] = {}
+        self._variables: dict[int, tuple[weakref.ref[Any], str]] = {}
+
+    def of_loss(self, candidate: str, origin: object) -> str:
+        """Returns the name of a loss.
+
+        Args:
+          candidate: what it would be called were it alone.
+          origin: hashable, the same for the same loss: where it comes from.
+        """
+        return self._claim(("loss", candidate), ("loss", origin))
+
+    def of_site(self, candidate: str, origin: object) -> str:
+        """Returns the name of a clip site; arguments as for `of_loss`."""
+        return self._claim(("site", candidate), ("site", origin))
+
+    def of_variables(self, found: list[Any], caller: place.Caller, argument: ast.expr | None
+                     ) -> list[str]:
+        """Returns the names of sources, in order.
+
+        Args:
+          found: the flat sources.
+          caller: the call that names them.
+          argument: the source expression they were given as, if known.
+        """
+        spelled = _spelled_elements(argument, len(found))
+        names: list[str] = []
+        for position, source in enumerate(found):
+            known = self._variables.get(id(source))
+            if known is not None and known[0]() is source and known[1] not in names:
+                names.append(known[1])
+                continue
+            spelling = spelled[position] if spelled else None
+            candidate = _candidate(source, caller.frame, spelling) or "variable"
+            names.append(self._name_of(source, candidate[:LONGEST], names))
+        return names
+
+    def _name_of(self, source: Any, candidate: str, used: list[str]) -> str:
+        if not sources.is_variable(source):  # a tensor lives for one step, its name for all
+            return _unique(candidate, lambda name: name in used)
+        name = _unique(candidate, lambda name: name in used or self._is_alive(name))
+        try:
+            reference = weakref.ref(source)
+        except TypeError:
+            return name
+        self._variables[id(source)] = (reference, name)
+        self._taken[name] = reference
+        return name
+
+    def _is_alive(self, name: str) -> bool:
+        reference = self._taken.get(name)
+        return isinstance(reference, weakref.ref) and reference() is not None
+
+    def _claim(self, key: tuple[str, str], origin: object) -> str:
+        kind, candidate = key
+        candidate = candidate[:LONGEST] or kind
+
+        def is_other(name: str) -> bool:
+            return self._taken.get(f"{kind}\0{name}", origin) != origin
+
+        name = _unique(candidate, is_other)
+        self._taken[f"{kind}\0{name}"] = origin
+        return name
+
+
+def loss_candidate(target: Any, caller: place.Caller) -> str:
+    """Returns what a loss is called where its gradient is taken.
+
+    The local variable bound to that very object, else the expression in the
+    source, else "loss".
+    """
+    for name, value in caller.frame.f_locals.items():
+        if value is target and not name.startswith(_SKIPPED_LOCALS):
+            return name
+    argument = place.argument_of(caller, _GRADIENT, 0)
+    return (ast.unparse(argument) if argument is not None else "loss")[:LONGEST]
+
+
+def _unique(candidate: str, is_taken: Any) -> str:
+    name, number = candidate, 1
+    while is_taken(name):
+        number += 1
+        name = f"{candidate}_{number}"
+    return name
+
+
+def _candidate(source: Any, frame: FrameType, spelling: str | None) -> str | None:
+    given = sources.own_name(source)
+    if given is not None:
+        return given
+    if spelling is not None:
+        return spelling
+    frames = place.outer_frames(frame)
+    for scope in _scopes(frames):
+        for name, value in scope.items():
+            if value is source and not name.startswith(_SKIPPED_LOCALS):
+                return name
+    for scope in _scopes(frames):
+        path = _path_to(source, scope)
+        if path is not None:
+            return path
+    return None
+
+
+def _scopes(frames: list[FrameType]) -> Iterator[dict[str, Any]]:
+    """Yields the outermost names first: they outlive loops, which rebind theirs."""
+    seen = set()
+    for frame in frames:
+        if id(frame.f_globals) not in seen:
+            seen.add(id(frame.f_globals))
+            yield frame.f_globals
+    for frame in reversed(frames):
+        if frame.f_locals is not frame.f_globals:
+            yield dict(frame.f_locals)
+
+
+def _path_to(source: Any, scope: dict[str, Any]) -> str | None:
+    """Searches containers and attributes, breadth first: "self.embed", "params['w']"."""
+    frontier = [
+        (name, value) for name, value in scope.items() if not name.startswith(_SKIPPED_LOCALS)
+    ]
+    frontier.sort(key=lambda item: item[0] != "self")
+    visited = 0
+    seen: set[int] = set()
+    for _ in range(_GREATEST_DEPTH):
+        deeper = []
+        for path, value in frontier:
+            for inner_path, inner in _children(path, value):
+                visited += 1
+                if inner is source:
+                    return inner_path
+                if visited > _MOST_VISITED:
+                    return None
+                if id(inner) not in seen:
+                    seen.add(id(inner))
+                    deeper.append((inner_path, inner))
+        frontier = deeper
+    return None
+
+
+def _children(path: str, value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict):
+        for key in list(value)[:500]:
+            if isinstance(key, str | int):
+                yield f"{path}[{key!r}]", value[key]
+    elif isinstance(value, list | tuple):
+        for index, inner in enumerate(value[:500]):
+            yield f"{path}[{index}]", inner
+    elif not isinstance(value, type) and type(value).__module__ != "builtins":
+        attributes = getattr(value, "__dict__", None)
+        if isinstance(attributes, dict) and not hasattr(value, "__spec__"):
+            for name in list(attributes)[:500]:
+                if not name.startswith("_"):
+                    yield f"{path}.{name}", attributes[name]
+
+
+def _spelled_elements(argument: ast.expr | None, count: int) -> list[str | None] | None:
+    """Returns how the source spells each element of a literal list, where it does."""
+    if isinstance(argument, ast.List | ast.Tuple) and len(argument.elts) == count:
+        plain = (ast.Name, ast.Attribute, ast.Subscript)
+        return [ast.unparse(e) if isinstance(e, plain) else None for e in argument.elts]
+    if isinstance(argument, ast.Attribute) and count == 1:
+        return [ast.unparse(argument)]
+    return None

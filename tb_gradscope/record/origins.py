@@ -1,0 +1,51 @@
+"""Which gradient a tensor is: from the tape that made it to the clip that takes it."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+import weakref
+from typing import Any
+
+_PRUNE_AT = 4096
+
+
+@dataclasses.dataclass(frozen=True)
+class Origin:
+    """Where a tensor comes from.
+
+    Attributes:
+      variable: name of the variable it is the gradient of.
+      site: name of the clip site that made it, "" for a tape.
+    """
+
+    variable: str
+    site: str = ""
+
+
+class Origins:
+    """Remembers the origin of live tensors, and keeps none of them alive."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[weakref.ref[Any], Origin]] = {}
+        self._lock = threading.Lock()
+        self._prune_at = _PRUNE_AT
+
+    def remember(self, tensors: list[Any], origins: list[Origin]) -> None:
+        """Notes the origin of each tensor; None is passed over."""
+        with self._lock:
+            for tensor, origin in zip(tensors, origins, strict=True):
+                if tensor is not None:
+                    self._known[id(tensor)] = (weakref.ref(tensor), origin)
+            if len(self._known) > self._prune_at:
+                alive = {key: it for key, it in self._known.items() if it[0]() is not None}
+                self._known = alive
+                self._prune_at = max(_PRUNE_AT, 2 * len(alive))
+
+    def of(self, tensor: Any) -> Origin | None:
+        """Returns the origin of a tensor, None if unknown."""
+        found = self._known.get(id(tensor))
+        return found[1] if found is not None and found[0]() is tensor else None
+
+
+ORIGINS = Origins()

@@ -1,0 +1,134 @@
+"""Where in the user's program a call stands, and how the source spells it."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import functools
+import linecache
+import os
+import sys
+from types import FrameType
+
+import tensorflow as tf
+
+from tb_gradscope.format import messages
+from tb_gradscope.record import internals
+
+_GENERATED = "__autograph_generated_file"
+_LIBRARIES = tuple(
+    os.path.dirname(os.path.abspath(file)) + os.sep
+    for file in (tf.__file__, os.path.dirname(__file__))
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Caller:
+    """The frame that called into tb_gradscope.
+
+    Attributes:
+      frame: the frame itself; in a `tf.function` that of the converted code,
+        whose local variables are the user's.
+      file, line, function, code: the place in the user's own source.
+    """
+
+    frame: FrameType
+    file: str
+    line: int
+    function: str
+    code: str
+
+    def message(self) -> messages.Place:
+        """Returns the place as it is stored."""
+        return messages.Place(
+            file=self.file, line=self.line, function=self.function, code=self.code
+        )
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What stays the same when the code is traced or its notebook cell run again."""
+        file = "<cell>" if _is_cell(self.file) else self.file
+        return file, self.function
+
+
+def find_caller() -> Caller:
+    """Returns the innermost frame that is neither TensorFlow's nor ours."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and _is_library(frame.f_code.co_filename):
+        frame = frame.f_back
+    if frame is None:
+        return Caller(sys._getframe(1), "<unknown>", 0, "", "")
+    code = frame.f_code
+    file, line = code.co_filename, frame.f_lineno
+    function = getattr(code, "co_qualname", code.co_name)
+    text = linecache.getline(file, line, frame.f_globals).strip()
+    if _GENERATED in file:
+        for file, line, function, text in reversed(internals.mapped_stack()):
+            if not _is_library(file):
+                break
+        function = function.removeprefix("tf__")
+    return Caller(frame, file, line, function, text.strip())
+
+
+def outer_frames(frame: FrameType) -> list[FrameType]:
+    """Returns `frame` and those that called it, without TensorFlow's and ours."""
+    frames = []
+    current: FrameType | None = frame
+    while current is not None:
+        if not _is_library(current.f_code.co_filename):
+            frames.append(current)
+        current = current.f_back
+    return frames
+
+
+def argument_of(caller: Caller, methods: frozenset[str], position: int) -> ast.expr | None:
+    """Returns an argument of the call that stands at the caller's line.
+
+    Args:
+      caller: where the call is.
+      methods: what the called function may be named there.
+      position: of the argument; also tried as a keyword is not.
+
+    Returns:
+      None when there is no source, or several such calls share the line.
+    """
+    found = [
+        call
+        for call in _calls(caller.file)
+        if call.lineno <= caller.line <= (call.end_lineno or call.lineno)
+        and _called(call) in methods
+        and len(call.args) > position
+    ]
+    if len(found) > 1:
+        found = [call for call in found if call.lineno == caller.line]
+    return found[0].args[position] if len(found) == 1 else None
+
+
+def _calls(file: str) -> tuple[ast.Call, ...]:
+    lines = linecache.getlines(file)
+    return _parsed_calls(file, hash(tuple(lines)), tuple(lines)) if lines else ()
+
+
+@functools.lru_cache(maxsize=16)
+def _parsed_calls(_file: str, _hash: int, lines: tuple[str, ...]) -> tuple[ast.Call, ...]:
+    try:
+        tree = ast.parse("".join(lines))
+    except (SyntaxError, ValueError):
+        return ()
+    return tuple(node for node in ast.walk(tree) if isinstance(node, ast.Call))
+
+
+def _called(call: ast.Call) -> str:
+    function = call.func
+    return getattr(function, "attr", None) or getattr(function, "id", "")
+
+
+def _is_library(file: str) -> bool:
+    return file.startswith(_LIBRARIES) or file.startswith("<frozen ") or file == _CONTEXTLIB
+
+
+def _is_cell(file: str) -> bool:
+    return file.startswith("<") or "ipykernel_" in file
+
+
+_CONTEXTLIB = os.path.join(os.path.dirname(os.__file__), "contextlib.py")

@@ -1,0 +1,173 @@
+"""Receives records from tapes and clip functions and hands them to a writer."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import dataclasses
+import functools
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from tb_gradscope.record import ring
+from tb_gradscope.record.failure import contained
+from tb_gradscope.record.host import HOST
+from tb_gradscope.record.names import Names
+from tb_gradscope.record.ring import Ring, Slot
+from tb_gradscope.record.series import CLIP_TALLIES, Description, Series
+from tb_gradscope.record.writer import Writer
+
+_MOST_WAITING = 64
+
+
+@dataclasses.dataclass(frozen=True)
+class Call:
+    """One call of eager code: a `Slot` whose numbers are still tensors."""
+
+    step: int
+    call: int
+    tallies: Any
+    payload: Any
+
+
+class Recorder:
+    """Receives what tapes and clip functions see, and writes it.
+
+    Attributes:
+      on_error: "warn" or "raise".
+      honours_record_if: whether `tf.summary.record_if` decides as well.
+      names: the names given to losses and variables so far.
+    """
+
+    def __init__(self, every: int, on_error: str, honours_record_if: bool = False) -> None:
+        self.on_error = on_error
+        self.honours_record_if = honours_record_if
+        self.names = Names()
+        self.cache: dict[Any, Any] = {}
+        self._every = every
+        self._lock = threading.RLock()
+        self._series: dict[str, Series] = {}
+        self._rings: dict[str, Ring] = {}
+        self._adopted: list[Ring] = []
+        self._calls: collections.deque[tuple[Series, Call]] = collections.deque()
+        self._draining = False
+        self._writer: Writer | None = None
+
+    @property
+    def every(self) -> int:
+        """N for every N-th call, or `cadence.AUTO`."""
+        return self._every
+
+    def series(self, description: Description) -> Series:
+        """Returns the series of this description, a new one or that of before."""
+        with self._lock:
+            return self._series.setdefault(description.series, Series(description))
+
+    def ring(self, description: Description) -> Ring:
+        """Returns the ring through which graphs hand over this series."""
+        with self._lock:
+            found = self._rings.get(description.series)
+            if found is None:
+                tallies = CLIP_TALLIES if description.is_clip else 0
+                found = Ring(description.width, tallies, self.every, description)
+                found.owner = weakref.ref(self)
+                self._rings[description.series] = found
+            return found
+
+    def trace(self, description: Description, step: int | None) -> None:
+        """Writes at once what tracing has shown, in case no step is ever run."""
+        series = self.series(description)
+
+        def write() -> None:
+            if self._writer is not None:
+                with self._writer.batch():
+                    series.trace(self._writer, 0 if step is None else step)
+
+        with contained("writing what tracing showed", self.on_error):
+            HOST.call(write)
+
+    def write(self, series: Series, call: Call) -> None:
+        """Hands over one call of eager code; its payload is fetched later."""
+        self._calls.append((series, call))
+        # The program may end right after its very first gradient.
+        if call.call == 0:
+            HOST.call(self.drain)
+        elif len(self._calls) >= _MOST_WAITING:
+            HOST.post(self.drain)
+
+    def flush(self) -> None:
+        """Puts everything recorded so far on disk."""
+        HOST.call(self.drain)
+
+    def drain(self) -> None:
+        """Writes what has gathered. On the host thread only."""
+        if self._writer is None or self._draining:
+            return
+        self._draining = True
+        try:
+            with contextlib.ExitStack() as batch:
+                in_batch = False
+                for write in self._gathered():
+                    if not in_batch:
+                        batch.enter_context(self._writer.batch())
+                        in_batch = True
+                    with contained("writing a record", self.on_error):
+                        write(self._writer)
+        finally:
+            self._draining = False
+
+    def _gathered(self) -> Iterator[Callable[[Writer], None]]:
+        """Yields what to do for each call gathered in eager code and in rings."""
+        while self._calls:
+            series, call = self._calls.popleft()
+            yield functools.partial(_write_call, series, call)
+        for found in self._all_rings():
+            slots, lost = found.read()
+            series = self.series(found.description)
+            for slot in slots:
+                yield functools.partial(series.write, slot=slot)
+            if lost:
+                step = slots[-1].step if slots else 0
+                yield functools.partial(series.lose, step=max(step, 0), count=lost)
+
+    @property
+    def is_recording(self) -> bool:
+        """Tells whether records are written at present."""
+        return self._writer is not None
+
+    def _start(self, writer: Writer) -> None:
+        """On the host thread: begin to write, and take over rings nobody reads."""
+        self._writer = writer
+        for found in self._rings.values():
+            found.resume(self.every)
+        for found in ring.unowned():
+            found.owner = weakref.ref(self)
+            found.restart(self.every)
+            self._adopted.append(found)
+        HOST.add(self)
+
+    def _stop(self) -> Writer | None:
+        """On the host thread: let graphs record no more, and write the rest."""
+        HOST.remove(self)
+        writer = self._writer
+        if writer is None:
+            return None
+        for found in self._all_rings():
+            found.stop()
+        with contained("writing the last records", self.on_error):
+            self.drain()
+        self._writer = None
+        return writer
+
+    def _all_rings(self) -> list[Ring]:
+        return [*self._rings.values(), *self._adopted]
+
+
+def _write_call(series: Series, call: Call, writer: Writer) -> None:
+    tallies = np.asarray(call.tallies, np.int64)
+    payload = np.asarray(call.payload, np.float32).reshape(-1)
+    series.write(writer, Slot(call.step, call.call, tallies, payload))

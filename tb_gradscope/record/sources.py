@@ -1,0 +1,72 @@
+"""What gradients are asked for: variables of TensorFlow and Keras, and plain tensors."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import tensorflow as tf
+
+from tb_gradscope.format import messages
+
+_DEFAULT_NAME = re.compile(r"(.*/)?(Mirrored|Sync|Aggregating)?Variable(_\d+)?(:\d+)?$")
+
+
+def is_variable(source: Any) -> bool:
+    """Tells whether a source is a variable of TensorFlow or Keras."""
+    return isinstance(source, tf.Variable) or _is_keras(source)
+
+
+def handle_of(source: Any) -> Any | None:
+    """Returns the resource handle of a variable, None for anything else."""
+    if not is_variable(source):
+        return None
+    return getattr(getattr(source, "value", None) if _is_keras(source) else source, "handle", None)
+
+
+def shape_of(source: Any) -> Any:
+    """Returns the shape as a tensor, without reading a variable (which tapes would watch)."""
+    if source.shape.is_fully_defined() if hasattr(source.shape, "is_fully_defined") else True:
+        return tf.constant([int(size) for size in source.shape], tf.int64)
+    handle = handle_of(source)
+    if handle is None:
+        return tf.shape(source, out_type=tf.int64)
+    return tf.raw_ops.VariableShape(input=handle, out_type=tf.int64)
+
+
+def own_name(source: Any) -> str | None:
+    """Returns the name its maker gave a variable, None for TensorFlow's default name."""
+    if _is_keras(source):
+        return str(source.path)
+    if not isinstance(source, tf.Variable):
+        return None
+    name = str(source.name)
+    if _DEFAULT_NAME.match(name):
+        return None
+    return name.rsplit(":", 1)[0]
+
+
+def describe(source: Any, name: str) -> Any:
+    """Returns the `Variable` message of a source."""
+    kinds = messages.Variable
+    dtype = getattr(source, "dtype", None)
+    return messages.Variable(
+        name=name,
+        dtype=dtype if isinstance(dtype, str) else getattr(dtype, "name", str(dtype)),
+        shape=_static_shape(source),
+        kind=kinds.VARIABLE if is_variable(source) else kinds.TENSOR,
+        trainable=bool(getattr(source, "trainable", False)),
+    )
+
+
+def _static_shape(source: Any) -> list[int]:
+    shape = getattr(source, "shape", None)
+    if shape is None or getattr(shape, "rank", 0) is None:
+        return []
+    return [-1 if size is None else int(size) for size in shape]
+
+
+def _is_keras(source: Any) -> bool:
+    # By its shape rather than its class: importing Keras takes seconds, and a
+    # program without Keras must not pay for it.
+    return hasattr(source, "path") and hasattr(source, "value") and hasattr(source, "assign")

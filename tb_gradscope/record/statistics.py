@@ -1,0 +1,274 @@
+"""The statistics of gradients, as TensorFlow operations.
+
+Two ways lead to each number. The fast one takes moments in float32 in one pass
+each. The careful one works in float64 on scaled values, and is taken (for the
+whole record) when the fast one cannot be trusted: something is not finite,
+squares would overflow or underflow, or the standard deviation drowned in the
+mean. Everything compiles with XLA. Nothing is ever densified: rows of an
+IndexedSlices that have the same index are summed first, as an optimizer does.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tb_gradscope.format.statistics import STATISTIC_COUNT, State, Statistic
+from tb_gradscope.record.host import HOST
+from tb_gradscope.record.sources import handle_of, shape_of
+
+# Beyond these magnitudes float32 squares overflow, or fall among the denormals.
+_SAFE_MAX, _SAFE_MIN = 1e18, 1e-18
+# Below this ratio of variance to squared mean, E[x^2] - E[x]^2 has lost its digits.
+_CANCELLED = 1e-4
+
+_MOMENTS = 6  # sum of squares, largest magnitude, sum (real, imaginary), nonzero, size
+
+
+def gradient_statistics(gradients: list[Any], sources: list[Any]) -> Any:
+    """Returns the statistics of one call of `tape.gradient`.
+
+    Args:
+      gradients: tensors, IndexedSlices and None, one for each source.
+      sources: what was differentiated against: variables and tensors.
+
+    Returns:
+      float32 `[variable, statistic]`, in the order of `Statistic`.
+    """
+    parts = [_Part.of(gradient, source) for gradient, source in zip(gradients, sources)]
+    there = [index for index, part in enumerate(parts) if part is not None]
+    norms = tf.stack([variable_norm(source) for source in sources])
+    if there:
+        known = [part for part in parts if part is not None]
+        fast, trusted = _from_moments(tf.stack([part.moments() for part in known]))
+        values = tf.cond(
+            tf.reduce_all(trusted),
+            lambda: fast,
+            lambda: tf.where(
+                trusted[:, None], fast, tf.stack([part.carefully() for part in known])
+            ),
+        )
+    else:
+        values = tf.zeros([0, STATISTIC_COUNT], tf.float32)
+    missing = np.full([1, STATISTIC_COUNT], np.nan, np.float32)
+    missing[0, Statistic.STATE] = State.NONE
+    # One more row stands for every None.
+    values = tf.concat([values, tf.constant(missing)], 0)
+    order = {index: position for position, index in enumerate(there)}
+    rows = tf.gather(values, [order.get(index, len(there)) for index in range(len(sources))])
+    return tf.concat([rows[:, : Statistic.VARIABLE_NORM], norms[:, None]], 1)
+
+
+def variable_norm(source: Any) -> Any:
+    """Returns the L2 norm of a variable as a float32 scalar, NaN for anything else."""
+    handle = handle_of(source)
+    dtype = tf.as_dtype(source.dtype)
+    if handle is None or not (dtype.is_floating or dtype.is_complex):
+        return tf.constant(np.nan, tf.float32)
+    # The raw read, because an ordinary one makes outer tapes watch the variable.
+    return norm(tf.raw_ops.ReadVariableOp(resource=handle, dtype=dtype))
+
+
+def norm(tensor: Any) -> Any:
+    """Returns the L2 norm of a tensor, or of the rows of an IndexedSlices as they are."""
+    values = tensor.values if isinstance(tensor, tf.IndexedSlices) else tensor
+    squares = 2.0 * tf.nn.l2_loss(_magnitudes(values))
+    return tf.cast(tf.sqrt(squares), tf.float32)
+
+
+class _Part:
+    """One gradient: the function that measures it, and what that function needs."""
+
+    def __init__(self, kind: str, dtype: Any, arguments: list[Any]) -> None:
+        self._kind = kind
+        self._dtype = dtype
+        self._arguments = arguments
+
+    @classmethod
+    def of(cls, gradient: Any, source: Any) -> _Part | None:
+        if gradient is None:
+            return None
+        if isinstance(gradient, tf.IndexedSlices):
+            shape = gradient.dense_shape
+            rows = shape_of(source)[0] if shape is None else shape[0]
+            arguments = [
+                gradient.values,
+                tf.cast(gradient.indices, tf.int64),
+                tf.cast(rows, tf.float32),
+            ]
+            return cls("sparse", gradient.values.dtype, arguments)
+        if not isinstance(gradient, tf.Tensor):  # a RaggedTensor or another composite
+            gradient = tf.concat(
+                [tf.reshape(part, [-1]) for part in _float_parts(gradient)], 0
+            )
+        return cls("dense", gradient.dtype, [gradient])
+
+    def moments(self) -> Any:
+        return _function(f"{self._kind}_moments", self._dtype)(*self._arguments)
+
+    def carefully(self) -> Any:
+        return _function(f"{self._kind}_carefully", self._dtype)(*self._arguments)
+
+
+def _float_parts(composite: Any) -> list[Any]:
+    parts = tf.nest.flatten(composite, expand_composites=True)
+    return [part for part in parts if part.dtype.is_floating or part.dtype.is_complex]
+
+
+@functools.cache
+def _function(name: str, dtype: Any) -> Any:
+    """Returns one measuring function, traced once for all shapes and graphs.
+
+    A graph holds one call of it for each gradient rather than its twenty
+    operations, which keeps tracing quick; TensorFlow inlines it later.
+    """
+    signature = [tf.TensorSpec(None, dtype)]
+    if name.startswith("sparse"):
+        signature += [tf.TensorSpec([None], tf.int64), tf.TensorSpec([], tf.float32)]
+    function = tf.function(globals()[f"_{name}"], input_signature=signature, autograph=False)
+    return HOST.call(function.get_concrete_function)
+
+
+def _dense_moments(gradient: Any) -> Any:
+    return _moments(gradient, tf.cast(tf.size(gradient, out_type=tf.int64), tf.float32))
+
+
+def _sparse_moments(values: Any, indices: Any, rows: Any) -> Any:
+    summed, size = _summed_rows(values, indices, rows)
+    return _moments(summed, size)
+
+
+def _moments(gradient: Any, size: Any) -> Any:
+    """Returns float32 `[_MOMENTS]`; `size` counts elements that are not stored too."""
+    real, imaginary = _parts(gradient)
+    squares = 2.0 * tf.nn.l2_loss(real)
+    total = tf.reduce_sum(real)
+    total_imaginary = tf.zeros_like(total)
+    magnitudes = tf.abs(real)
+    if imaginary is not None:
+        squares += 2.0 * tf.nn.l2_loss(imaginary)
+        total_imaginary = tf.reduce_sum(imaginary)
+        magnitudes = tf.abs(gradient)
+    largest = tf.maximum(tf.reduce_max(magnitudes), 0)  # of nothing: -Inf
+    nonzero = tf.math.count_nonzero(gradient, dtype=tf.int64)
+    numbers = [squares, largest, total, total_imaginary, nonzero, size]
+    return tf.stack([tf.cast(number, tf.float32) for number in numbers])
+
+
+def _from_moments(moments: Any) -> tuple[Any, Any]:
+    """Returns float32 `[variable, statistic]` and bool `[variable]`, which to trust."""
+    squares, largest, total, imaginary, nonzero, size = tf.unstack(moments, axis=1)
+    mean = tf.math.divide_no_nan(total, size)
+    squared_mean = mean**2 + tf.math.divide_no_nan(imaginary, size) ** 2
+    variance = tf.math.divide_no_nan(squares, size) - squared_mean
+    single = size <= 1
+    variance = tf.where(single, 0.0, tf.maximum(variance, 0))
+    zero = (nonzero == 0) & (size > 0)
+    trusted = (
+        tf.math.is_finite(squares)
+        & tf.math.is_finite(total)
+        & (zero | (size == 0) | ((largest < _SAFE_MAX) & (largest > _SAFE_MIN)))
+        & (single | zero | (variance > _CANCELLED * squared_mean))
+    )
+    none = tf.zeros_like(squares)
+    columns = {
+        Statistic.STATE: tf.where(zero, float(State.ZERO), float(State.OK)),
+        Statistic.NORM: tf.sqrt(squares),
+        Statistic.MAX_ABS: largest,
+        Statistic.MEAN: mean,
+        Statistic.STD: tf.sqrt(variance),
+        Statistic.ZERO_FRACTION: tf.where(
+            size > 0, 1 - tf.math.divide_no_nan(nonzero, size), 0.0
+        ),
+    }
+    return tf.stack([columns.get(statistic, none) for statistic in Statistic], 1), trusted
+
+
+def _dense_carefully(gradient: Any) -> Any:
+    return _carefully(gradient, tf.cast(tf.size(gradient, out_type=tf.int64), tf.float64))
+
+
+def _sparse_carefully(values: Any, indices: Any, rows: Any) -> Any:
+    summed, size = _summed_rows(values, indices, rows)
+    return _carefully(summed, tf.cast(size, tf.float64))
+
+
+def _carefully(gradient: Any, size: Any) -> Any:
+    """Returns float32 `[statistic]`, computed in float64."""
+    real, imaginary = _parts(gradient)
+    parts = [tf.cast(part, tf.float64) for part in (real, imaginary) if part is not None]
+    nan = functools.reduce(tf.logical_or, [tf.math.is_nan(part) for part in parts])
+    inf = functools.reduce(tf.logical_or, [tf.math.is_inf(part) for part in parts])
+    nan_count = tf.math.count_nonzero(nan, dtype=tf.int64)
+    inf_count = tf.math.count_nonzero(inf & ~nan, dtype=tf.int64)
+    largest = functools.reduce(tf.maximum, [_largest(part) for part in parts])
+    scale = tf.where(tf.math.is_finite(largest) & (largest > 0), largest, 1.0)
+    scaled = [part / scale for part in parts]
+    squares = tf.add_n([tf.reduce_sum(part**2) for part in scaled])
+    means = [tf.reduce_sum(part) / size for part in scaled]
+    stored = tf.cast(tf.size(real, out_type=tf.int64), tf.float64)
+    spread = tf.add_n(
+        [tf.reduce_sum((part - mean) ** 2) for part, mean in zip(scaled, means, strict=True)]
+    ) + (size - stored) * tf.add_n([mean**2 for mean in means])
+    if imaginary is not None:
+        magnitudes = tf.sqrt(tf.add_n([part**2 for part in scaled]))
+        largest = scale * tf.reduce_max(magnitudes)
+    nonzero = tf.cast(tf.math.count_nonzero(gradient, dtype=tf.int64), tf.float64)
+    state = tf.where(
+        nan_count > 0, State.NAN, tf.where(inf_count > 0, State.INF,
+                                           tf.where(nonzero > 0, State.OK, State.ZERO))
+    )
+    columns = {
+        Statistic.STATE: state,
+        Statistic.NORM: scale * tf.sqrt(squares),
+        Statistic.MAX_ABS: largest,
+        Statistic.MEAN: scale * means[0],
+        Statistic.STD: scale * tf.sqrt(spread / size),
+        Statistic.ZERO_FRACTION: 1 - nonzero / size,
+        Statistic.NAN_COUNT: nan_count,
+        Statistic.INF_COUNT: inf_count,
+        Statistic.VARIABLE_NORM: 0,
+    }
+    return tf.stack([tf.cast(columns[statistic], tf.float32) for statistic in Statistic])
+
+
+def _largest(part: Any) -> Any:
+    largest = tf.maximum(tf.reduce_max(tf.abs(part)), 0)
+    # reduce_max may drop a NaN, depending on where it stands.
+    return tf.where(tf.reduce_any(tf.math.is_nan(part)), np.float64(np.nan), largest)
+
+
+def _summed_rows(values: Any, indices: Any, rows: Any) -> tuple[Any, Any]:
+    """Sums the rows that share an index, into as many rows as there were.
+
+    Rows left over are zero. Returns them and the number of elements of the
+    whole dense gradient, float32.
+    """
+    count = tf.shape(indices)[0]
+    values = tf.reshape(values, tf.stack([count, -1]))
+    order = tf.argsort(indices)
+    ordered = tf.gather(indices, order)
+    fresh = tf.concat([tf.zeros([1], tf.int32), tf.cast(ordered[1:] != ordered[:-1], tf.int32)], 0)
+    segment_of_ordered = tf.cumsum(fresh)[:count]
+    segments = tf.scatter_nd(order[:, None], segment_of_ordered, count[None])
+    if values.dtype in (tf.float16, tf.bfloat16):
+        values = tf.cast(values, tf.float32)
+    summed = tf.math.unsorted_segment_sum(values, segments, count)
+    return summed, rows * tf.cast(tf.shape(values)[1], tf.float32)
+
+
+def _parts(gradient: Any) -> tuple[Any, Any]:
+    """Returns real and imaginary part, the latter None for a real gradient."""
+    if gradient.dtype.is_complex:
+        return tf.math.real(gradient), tf.math.imag(gradient)
+    if gradient.dtype in (tf.float32, tf.float64):
+        return gradient, None
+    return tf.cast(gradient, tf.float32), None
+
+
+def _magnitudes(tensor: Any) -> Any:
+    real, imaginary = _parts(tensor)
+    return real if imaginary is None else tf.abs(tensor)

@@ -1,0 +1,65 @@
+"""Records, schemas and events into an ordinary summary writer."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import Any
+
+import tensorflow as tf
+
+from tb_gradscope.format import tags
+from tb_gradscope.format.record import Floats
+
+
+def _metadata(plugin_name: str) -> bytes:
+    metadata = tf.compat.v1.SummaryMetadata(
+        plugin_data=tf.compat.v1.SummaryMetadata.PluginData(
+            plugin_name=plugin_name, content=tags.PLUGIN_CONTENT
+        )
+    )
+    # TensorBoard does not show a tag without a data class. TensorFlow's copy of
+    # the message may know the class by number only, hence not by name.
+    metadata.data_class = 2  # DATA_CLASS_TENSOR
+    return bytes(metadata.SerializeToString())
+
+
+class Writer:
+    """Writes to one `tf.summary` writer, in batches. Used on the host thread only.
+
+        with writer.batch():
+            writer.record(...)
+
+    Every batch is on disk when it ends.
+    """
+
+    def __init__(self, summary_writer: Any) -> None:
+        self._writer = summary_writer
+        self._record_metadata = _metadata(tags.PLUGIN_NAME)
+        self._event_metadata = _metadata(tags.EVENTS_PLUGIN_NAME)
+
+    def batch(self) -> AbstractContextManager[None]:
+        """Opens a batch; leaving it flushes the summary writer."""
+        batch: AbstractContextManager[None] = self._writer.as_default()
+        return batch
+
+    def schema(self, series: str, step: int, schema: Any) -> None:
+        """Writes the schema that opens a series."""
+        data = schema.SerializeToString()
+        _write(tags.schema_tag(series), step, data, self._event_metadata)
+
+    def event(self, series: str, step: int, event: Any) -> None:
+        """Writes something rare that must be kept."""
+        _write(tags.event_tag(series), step, event.SerializeToString(), self._event_metadata)
+
+    def record(self, series: str, step: int, record: Floats) -> None:
+        """Writes an encoded record."""
+        _write(tags.record_tag(series), step, record, self._record_metadata)
+
+    def close(self) -> None:
+        """Closes the summary writer."""
+        self._writer.close()
+
+
+def _write(tag: str, step: int, value: Any, metadata: bytes) -> None:
+    with tf.device("CPU:0"):
+        tf.summary.write(tag, tf.constant(value), step=step, metadata=metadata)
