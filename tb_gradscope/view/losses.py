@@ -1,0 +1,209 @@
+"""Gradient series as losses: what one recorded, and several of the same loss as one."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from tb_gradscope.format import messages
+from tb_gradscope.format.batch import decode_gradients
+from tb_gradscope.format.history import LossHistory, Steps, Times
+from tb_gradscope.format.packing import Counts, Floats
+from tb_gradscope.format.record import COUNTED, decode_gradient
+from tb_gradscope.format.statistics import STATISTIC_COUNT, State, Statistic
+from tb_gradscope.view import meaning
+from tb_gradscope.view.provider import Column
+from tb_gradscope.view.series import Event, Series, at_steps, carried, describe_errors
+
+
+@dataclasses.dataclass(frozen=True)
+class GradientSeries:
+    """One gradient series. Axes and attributes as in `LossHistory`, over its own variables."""
+
+    series: Series
+    steps: Steps
+    wall_times: Times
+    values: Floats
+    calls: Counts
+    records: int
+    state_counts: Counts
+    first_none: Steps
+    last_none: Steps
+    traced_only: bool
+    problems: tuple[str, ...]
+
+
+def read_gradients(series: Series, column: Column, readable: bool = True) -> GradientSeries:
+    """Makes the arrays of one series.
+
+    Args:
+      series: the series, of kind GRADIENT.
+      column: its records.
+      readable: False where there are records that could not be read.
+    """
+    rows = len(series.schema.variables)
+    decoded = decode_gradients(column.values, rows)
+    steps, wall_times = column.steps[decoded.kept], column.wall_times[decoded.kept]
+    counts, ends = carried(np.stack([decoded.records, decoded.calls], axis=1))
+    states = np.zeros((rows, len(COUNTED)), np.int64)
+    for end in ends:
+        states += decode_gradient(column.values[decoded.kept[end]]).state_counts
+    problems = list(
+        describe_errors(
+            series.title, "records", len(column.steps), at_steps(decoded.errors, column.steps)
+        )
+    )
+    if not column.complete:
+        problems.append(
+            f"{series.title}: its records are too large to be read at once, so only "
+            f"{len(column.steps)} of them are shown; lower --gradscope_samples."
+        )
+    events, values, calls = _checked_events(series, rows, problems), decoded.values, counts[:, 1]
+    traced = [event for event in events if event.message.kind == messages.Event.TRACED]
+    traced_only = bool(readable and traced and not len(column.steps))
+    if traced_only:
+        steps, wall_times = np.array([traced[-1].step]), np.array([series.last_seen])
+        values, calls = _traced_values(traced[-1], rows), np.zeros(1, np.int64)
+    first_none, last_none = _none_steps(values, steps, events)
+    return GradientSeries(
+        series=series,
+        steps=steps,
+        wall_times=wall_times,
+        values=values,
+        calls=calls,
+        records=int(counts[-1, 0]) if len(counts) else 0,
+        state_counts=states,
+        first_none=first_none,
+        last_none=last_none,
+        traced_only=traced_only,
+        problems=tuple(problems),
+    )
+
+
+def merge(parts: Sequence[GradientSeries], positions: dict[str, int]) -> LossHistory:
+    """Makes one loss of all series that have its name.
+
+    Where two have a record of the same step, each gives the variables it has;
+    of those in both, the later written counts.
+
+    Args:
+      parts: the series, in the order first seen.
+      positions: of each variable's name in `RunHistory.variables`.
+    """
+    names = [[variable.name for variable in part.series.schema.variables] for part in parts]
+    variables = list(dict.fromkeys(positions[name] for part in names for name in part))
+    column_of = {position: column for column, position in enumerate(variables)}
+    columns = [np.array([column_of[positions[n]] for n in part], np.int64) for part in names]
+    shape = (len(variables),)
+    first_none, last_none = np.full(shape, -1, np.int64), np.full(shape, -1, np.int64)
+    asked, states = np.zeros(shape, np.int64), np.zeros((*shape, len(COUNTED)), np.int64)
+    for part, into in zip(parts, columns, strict=True):
+        asked[into] += part.records
+        states[into] += part.state_counts
+        last_none[into] = np.maximum(last_none[into], part.last_none)
+        first, known = first_none[into], part.first_none
+        first_none[into] = np.where((first < 0) | ((known >= 0) & (known < first)), known, first)
+    steps, wall_times, values, calls = _joined(parts, columns, len(variables))
+    latest = max(parts, key=lambda part: part.series.last_seen)
+    return LossHistory(
+        name=latest.series.schema.name,
+        where=meaning.place(latest.series.schema),
+        label=meaning.label(latest.series.schema),
+        variables=np.array(variables, np.int64),
+        steps=steps,
+        wall_times=wall_times,
+        values=values,
+        calls=calls,
+        records=_records(parts, len(steps)),
+        state_counts=states,
+        asked=asked,
+        first_none=first_none,
+        last_none=last_none,
+        traced_only=all(part.traced_only for part in parts),
+    )
+
+
+def none_rows(event: Event) -> list[int]:
+    """Returns the rows that an event says are None."""
+    message = event.message
+    pairs = zip(message.variables, message.states, strict=True)
+    return [row for row, state in pairs if state == messages.Event.NONE]
+
+
+def _joined(
+    parts: Sequence[GradientSeries], columns: Sequence[Counts], variables: int
+) -> tuple[Steps, Times, Floats, Counts]:
+    if len(parts) == 1 and np.array_equal(columns[0], np.arange(variables)):
+        part = parts[0]
+        return part.steps, part.wall_times, part.values, part.calls
+    steps: Steps = np.unique(np.concatenate([part.steps for part in parts]))
+    wall_times = np.zeros(len(steps))
+    calls = np.zeros(len(steps), np.int64)
+    values = np.full((len(steps), variables, STATISTIC_COUNT), np.nan, np.float32)
+    values[:, :, Statistic.STATE] = State.ABSENT
+    written = np.full((len(steps), variables), -np.inf)
+    for part, into in zip(parts, columns, strict=True):
+        rows = np.searchsorted(steps, part.steps)
+        wall_times[rows] = np.maximum(wall_times[rows], part.wall_times)
+        here = np.ix_(rows, into)
+        present = part.values[:, :, Statistic.STATE] != State.ABSENT
+        newer = present & (part.wall_times[:, None] >= written[here])
+        values[here] = np.where(newer[:, :, None], part.values, values[here])
+        written[here] = np.where(newer, part.wall_times[:, None], written[here])
+        if len(part.steps):
+            known = np.searchsorted(part.steps, steps, side="right")
+            calls += np.concatenate([[0], part.calls])[known]
+    return steps, wall_times, values, calls
+
+
+def _records(parts: Sequence[GradientSeries], steps: int) -> int:
+    # Records of several series may share a step; how many do is known only of those at hand.
+    made, kept = sum(part.records for part in parts), sum(len(part.steps) for part in parts)
+    if len(parts) == 1 or not kept:
+        return made
+    return max(steps, round(made * steps / kept)) if made else 0
+
+
+def _checked_events(series: Series, rows: int, problems: list[str]) -> list[Event]:
+    good, lost = [], 0
+    for event in series.events:
+        if event.message.kind == messages.Event.LOST:
+            lost += event.message.count
+        elif all(row < rows for row in event.message.variables):
+            good.append(event)
+        else:
+            problems.append(
+                f"{series.title}: an event at step {event.step} names row "
+                f"{max(event.message.variables)} of {rows}; the event file is damaged."
+            )
+    if lost:
+        problems.append(
+            f"{series.title}: {lost} records were overwritten before they could be written; "
+            "record less often, or let the training return to Python more often."
+        )
+    return good
+
+
+def _traced_values(event: Event, rows: int) -> Floats:
+    values = np.full((1, rows, STATISTIC_COUNT), np.nan, np.float32)
+    values[0, :, Statistic.STATE] = State.ABSENT
+    values[0, none_rows(event), Statistic.STATE] = State.NONE
+    return values
+
+
+def _none_steps(values: Floats, steps: Steps, events: list[Event]) -> tuple[Steps, Steps]:
+    none: npt.NDArray[np.bool_] = values[:, :, Statistic.STATE] == State.NONE
+    first: Steps = np.full(values.shape[1], -1, np.int64)
+    last = first.copy()
+    ever = none.any(axis=0) if len(steps) else np.zeros(values.shape[1], bool)
+    if ever.any():
+        first[ever] = steps[none.argmax(axis=0)][ever]
+        last[ever] = steps[len(steps) - 1 - none[::-1].argmax(axis=0)][ever]
+    for event in events:
+        for row in none_rows(event):
+            first[row] = event.step if first[row] < 0 else min(first[row], event.step)
+            last[row] = max(last[row], event.step)
+    return first, last

@@ -1,0 +1,104 @@
+"""Stored messages as the dataclasses of `format.history`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tb_gradscope.format import messages
+from tb_gradscope.format.errors import FormatError
+from tb_gradscope.format.history import Label, Place, Variable
+
+_STAGES = {messages.Label.RAW: "raw", messages.Label.UNSCALED: "unscaled"}
+_BATCHES = {
+    messages.Label.WHOLE: "whole",
+    messages.Label.MICRO_BATCH: "micro_batch",
+    messages.Label.ACCUMULATED: "accumulated",
+}
+_METHODS = {
+    messages.Clip.CUSTOM: "custom",
+    messages.Clip.NORM: "norm",
+    messages.Clip.VALUE: "value",
+    messages.Clip.GLOBAL_NORM: "global_norm",
+}
+
+
+def parse(kind: Any, value: Any) -> Any:
+    """Parses a `Schema` or `Event` out of the string tensor that holds it.
+
+    Raises:
+      FormatError: it holds no such message, or a newer version's.
+    """
+    name = kind.DESCRIPTOR.name
+    content = value.item() if value.size == 1 else None
+    if not isinstance(content, bytes):
+        raise FormatError(
+            f"A stored {name} is {value.dtype} of shape {list(value.shape)}, expected one string; "
+            "the event file is damaged or was written by something else."
+        )
+    return messages.parse(kind, content)
+
+
+def place(schema: Any) -> Place | None:
+    """Returns the line that a schema's records come from, None if unknown."""
+    if not schema.HasField("where"):
+        return None
+    where = schema.where
+    return Place(where.file, where.line, where.function, where.code)
+
+
+def label(schema: Any) -> Label:
+    """Returns which gradient a schema's records are of. A later format's stage is "raw"."""
+    stored = schema.label
+    return Label(
+        stage=_STAGES.get(stored.stage, "raw"),
+        batch=_BATCHES.get(stored.batch, "whole"),
+        replicas=max(1, stored.replicas),
+        replica=stored.replica,
+        sparse=stored.sparse,
+        step_source="user" if schema.step_source == messages.Schema.USER else "calls",
+    )
+
+
+def method(schema: Any) -> str:
+    """Returns how a schema's clip site clips."""
+    return _METHODS.get(schema.clip.method, "custom")
+
+
+def variable(stored: Any) -> Variable:
+    """Returns a schema's variable."""
+    return Variable(
+        name=stored.name,
+        layer=layer_of(stored.name),
+        dtype=stored.dtype,
+        shape=tuple(stored.shape),
+        kind="tensor" if stored.kind == messages.Variable.TENSOR else "variable",
+        trainable=stored.trainable,
+    )
+
+
+def layer_of(name: str) -> str:
+    """Returns a variable's name without its last part: "dense/kernel" is of "dense".
+
+    Names without slashes are Python's: "self.embed" is of "self".
+    """
+    separator = "/" if "/" in name else "."
+    return name.rpartition(separator)[0]
+
+
+def sentence(text: Label) -> str:
+    """Says in words which gradient the numbers are of, to stand after "gradient"."""
+    parts = ["mixed-precision loss scale removed" if text.stage == "unscaled" else "raw"]
+    if text.batch == "micro_batch":
+        parts.append("of one micro-batch")
+    elif text.batch == "accumulated":
+        parts.append("accumulated over micro-batches")
+    if text.replicas > 1:
+        which = (
+            f"reduced over {text.replicas} replicas"
+            if text.replica < 0
+            else f"of replica {text.replica} of {text.replicas}"
+        )
+        parts.append(which)
+    if text.sparse:
+        parts.append("rows of the same index summed")
+    return ", ".join(parts)
