@@ -32,7 +32,7 @@ export function render() {
   message.style.cssText = "font: 16px sans-serif; margin: 2em; color: #777";
   message.textContent =
     "GradScope's page has not been built: this TensorBoard runs from a source checkout. " +
-    "Build it with `make page` there (or `pip install .`), then reload.";
+    "Build it with `make frontend` there (or `pip install .`), then reload.";
   document.body.appendChild(message);
 }
 """

@@ -123,7 +123,7 @@ class GradscopePlugin(base_plugin.TBPlugin):  # type: ignore[misc]
 
 
 def _app(handler: Callable[[Request], Response]) -> Callable[..., Any]:
-    @wrappers.Request.application  # type: ignore[arg-type]
+    @wrappers.Request.application
     @functools.wraps(handler)
     def app(request: Request) -> Response:
         if request.method not in ("GET", "HEAD"):
@@ -139,7 +139,7 @@ def _app(handler: Callable[[Request], Response]) -> Callable[..., Any]:
                 "TensorBoard's own log says more."
             ) from error
 
-    return app  # type: ignore[no-any-return]
+    return app
 
 
 def _static(request: Request) -> Response:

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from tensorboard import errors
+from tensorboard import context, errors
 from tensorboard.data import provider
 
 from tb_gradscope.format.tags import EVENTS_PLUGIN_NAME, PLUGIN_NAME, split_tag
@@ -61,7 +61,7 @@ class Source:
         """Makes a source; `cache` may be shared by all of one provider's sources."""
         self._provider = data_provider
         self._cache = cache
-        self._ctx = ctx
+        self._ctx = context.RequestContext() if ctx is None else ctx
         self.experiment = experiment
 
     def listing(self) -> Listing:

@@ -1,0 +1,61 @@
+"""Histories as one table, for those who would rather work with pandas."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tb_gradscope.format.errors import GradscopeError
+from tb_gradscope.format.statistics import State, Statistic
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from tb_gradscope.format.history import RunHistory
+
+
+def table(runs: Iterable[RunHistory]) -> pd.DataFrame:
+    """Returns one row for each loss, variable and record. See `History.to_pandas`."""
+    try:
+        import pandas as pd
+    except ImportError as error:
+        raise GradscopeError(
+            f"to_pandas() needs pandas, which cannot be imported ({error}); "
+            "install it with: pip install pandas"
+        ) from error
+    texts: dict[str, dict[str, int]] = {"run": {}, "loss": {}, "variable": {}}
+    codes: dict[str, list[Any]] = {name: [np.zeros(0, np.int64)] for name in texts}
+    steps, times = [np.zeros(0, np.int64)], [np.zeros(0, np.float64)]
+    values = [np.zeros((0, len(Statistic)), np.float32)]
+    for run in runs:
+        names = [_code(texts["variable"], variable.name) for variable in run.variables]
+        for loss in run.losses:
+            record, column = np.nonzero(loss.values[:, :, Statistic.STATE] != State.ABSENT)
+            columns = np.array(names, np.int64)[loss.variables]
+            codes["run"].append(np.full(len(record), _code(texts["run"], run.name)))
+            codes["loss"].append(np.full(len(record), _code(texts["loss"], loss.name)))
+            codes["variable"].append(columns[column])
+            steps.append(loss.steps[record])
+            times.append(loss.wall_times[record])
+            values.append(loss.values[record, column])
+    numbers = np.concatenate(values)
+    states = [state.name.lower() for state in State if state is not State.ABSENT]
+    data: dict[str, Any] = {
+        name: pd.Categorical.from_codes(np.concatenate(codes[name]), pd.Index(list(texts[name])))
+        for name in texts
+    }
+    data["step"] = np.concatenate(steps)
+    data["wall_time"] = np.concatenate(times)
+    data["state"] = pd.Categorical.from_codes(
+        numbers[:, Statistic.STATE].astype(np.int64), pd.Index(states)
+    )
+    for statistic in Statistic:
+        if statistic is not Statistic.STATE:
+            data[statistic.name.lower()] = numbers[:, statistic]
+    return pd.DataFrame(data)
+
+
+def _code(texts: dict[str, int], text: str) -> int:
+    return texts.setdefault(text, len(texts))
