@@ -32,8 +32,8 @@ def load(logdir: str | os.PathLike[str]) -> History:
             f"{directory} is not on this machine; copy it here, or look at it in TensorBoard."
         )
     if not os.path.isdir(directory):
-        what = "is a file, expected" if os.path.exists(directory) else "does not exist:"
-        raise GradscopeError(f"{directory} {what} a log directory.")
+        what = "is a file" if os.path.exists(directory) else "does not exist"
+        raise GradscopeError(f"{directory} {what}; expected a log directory.")
     try:
         files = EventFiles(directory)
     except OSError as error:

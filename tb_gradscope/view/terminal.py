@@ -1,0 +1,56 @@
+"""Text for a terminal: how wide it is, and fitting it in."""
+
+from __future__ import annotations
+
+import textwrap
+import unicodedata
+
+
+def clean(text: str) -> str:
+    """Returns text that cannot move the cursor or break a line."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def wide(text: str) -> int:
+    """Returns how many columns of a terminal a text takes."""
+    return sum(
+        0 if unicodedata.combining(c) else 1 + (unicodedata.east_asian_width(c) in "WF")
+        for c in text
+    )
+
+
+def shorten(text: str, width: int) -> str:
+    """Returns the text, with its middle left out where it is too wide."""
+    if wide(text) <= width:
+        return text
+    head, tail = "", ""
+    for before, after in zip(text, reversed(text), strict=True):
+        if wide(head + before + tail) >= width:
+            break
+        head += before
+        if wide(head + after + tail) >= width:
+            break
+        tail = after + tail
+    return f"{head}…{tail}"
+
+
+def wrapped(text: str, width: int, indent: str = "  ") -> str:
+    """Returns the text in lines of a width, the later ones indented twice."""
+    return textwrap.fill(
+        clean(text),
+        max(width, 20),
+        initial_indent=indent,
+        subsequent_indent=indent * 2,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def left(text: str, width: int) -> str:
+    """Returns the text, filled up on its right."""
+    return text + " " * (width - wide(text))
+
+
+def right(text: str, width: int) -> str:
+    """Returns the text, filled up on its left."""
+    return " " * (width - wide(text)) + text
