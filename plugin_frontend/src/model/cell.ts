@@ -1,0 +1,73 @@
+import type { Run } from '../api/schema.gen';
+import type { Frame } from './frame';
+import { STATE_SIGN, STATE_WORDS, type StateName, type StatisticName } from './statistic';
+import { count, precise, short } from './text';
+
+/** What the page says of one cell of the matrix, in signs and in sentences. */
+
+/** The sign in the cell: a norm, or the state where there is none. */
+export function sign(state: StateName, norm: number): string {
+  return state === 'ok' ? short(norm) : STATE_SIGN[state];
+}
+
+/** The sentence a screen reader says. */
+export function spoken(loss: string, variable: string, state: StateName, norm: number): string {
+  const what = state === 'ok' ? `norm ${short(norm)}` : STATE_WORDS[state];
+  return `${loss}, ${variable}: ${what}`;
+}
+
+/** Step of the record that a cell shows, undefined where it shows none. */
+export function shownStep(run: Run, frame: Frame, loss: number, variable: number) {
+  return run.losses[loss]?.steps[frame.record(loss, variable)];
+}
+
+/** The statistics that are worth a line, with their values as text. */
+export function statistics(frame: Frame, loss: number, variable: number): [string, string][] {
+  const state = frame.state(loss, variable);
+  const value = (name: StatisticName) => frame.statistic(loss, variable, name);
+  const lines: [string, string][] = [];
+  if (state !== 'none' && state !== 'absent') {
+    lines.push(
+      ['L2 norm', precise(value('norm'))],
+      ['largest magnitude', precise(value('max_abs'))],
+      ['mean', precise(value('mean'))],
+      ['standard deviation', precise(value('std'))],
+      ['exact zeros', fraction(value('zero_fraction'))],
+      ['NaN elements', elements(value('nan_count'))],
+      ['Inf elements', elements(value('inf_count'))],
+    );
+  }
+  const variableNorm = value('variable_norm');
+  if (!Number.isNaN(variableNorm)) {
+    lines.push(['norm of the variable', precise(variableNorm)]);
+    const ratio = value('norm') / variableNorm;
+    if (state === 'ok' && Number.isFinite(ratio)) {
+      lines.push(['gradient / variable', precise(ratio)]);
+    }
+  }
+  return lines;
+}
+
+function fraction(value: number): string {
+  return Number.isNaN(value) ? '–' : `${Number((value * 100).toPrecision(3))} %`;
+}
+
+function elements(value: number): string {
+  return Number.isNaN(value) ? '–' : count(value);
+}
+
+/** The states a cell went through, as "None 12, NaN 1 of 40 records". */
+export function stateCounts(counts: Partial<Record<StateName, number>>): string {
+  const names: [StateName, string][] = [
+    ['none', 'None'],
+    ['zero', 'zero'],
+    ['nan', 'NaN'],
+    ['inf', 'Inf'],
+  ];
+  const all = Object.values(counts).reduce((total, n) => total + n, 0);
+  const ailing = names.flatMap(([state, word]) =>
+    counts[state] ? [`${word} ${count(counts[state])}`] : [],
+  );
+  const of = `${count(all)} ${all === 1 ? 'record' : 'records'} shown so far`;
+  return ailing.length > 0 ? `${ailing.join(', ')} of ${of}` : `fine in all ${of}`;
+}

@@ -1,0 +1,182 @@
+import type { Variable } from '../api/schema.gen';
+import type { Frame } from './frame';
+import { severity } from './statistic';
+
+/** The rows of the matrix: which, in what order, under which heads. Pure. */
+
+export type SortBy = 'model' | 'name' | 'norm' | 'worst';
+
+export interface Sort {
+  readonly by: SortBy;
+  /** Position of the loss whose norm counts; -1: the largest of all losses. */
+  readonly loss: number;
+}
+
+export type Row =
+  | { readonly kind: 'layer'; readonly layer: string; readonly size: number }
+  | {
+      readonly kind: 'variable';
+      readonly variable: number;
+      /** What to write: the whole name, or below a head only what the head does not say. */
+      readonly text: string;
+      readonly grouped: boolean;
+    };
+
+/** A filter as typed: a test of names, or a sentence on why it is none. */
+export type Filter = { readonly test: (name: string) => boolean } | { readonly problem: string };
+
+const ANY: Filter = { test: () => true };
+
+/** Reads a regular expression, case-insensitive as TensorBoard's other filters. */
+export function parseFilter(pattern: string): Filter {
+  if (pattern === '') return ANY;
+  try {
+    const expression = new RegExp(pattern, 'i');
+    return { test: (name) => expression.test(name) };
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    // "Invalid regular expression: /(/i: Unterminated group" says the pattern back.
+    const short = reason.slice(reason.lastIndexOf(': ') + 2);
+    return { problem: `Not a regular expression: ${short.toLowerCase()}.` };
+  }
+}
+
+/** What stays the same for all steps of a run: its layers, and its names in order. */
+export class Names {
+  /** Position of each variable in the order of names; numbers in names count as numbers. */
+  private readonly rank: Int32Array;
+  private readonly layerSizes = new Map<string, number>();
+
+  constructor(readonly variables: readonly Variable[]) {
+    const collator = new Intl.Collator('en', { numeric: true });
+    const sorted = variables.map((_, i) => i);
+    sorted.sort((a, b) => collator.compare(this.name(a), this.name(b)) || a - b);
+    this.rank = new Int32Array(variables.length);
+    sorted.forEach((variable, i) => {
+      this.rank[variable] = i;
+    });
+    for (const { layer } of variables) {
+      this.layerSizes.set(layer, (this.layerSizes.get(layer) ?? 0) + 1);
+    }
+  }
+
+  name(variable: number): string {
+    return this.variables[variable]?.name ?? '';
+  }
+
+  layer(variable: number): string {
+    return this.variables[variable]?.layer ?? '';
+  }
+
+  byName(a: number, b: number): number {
+    return (this.rank[a] ?? 0) - (this.rank[b] ?? 0);
+  }
+
+  /** Whether the variables of a layer stand below a head of their own. */
+  hasHead(layer: string): boolean {
+    return layer !== '' && (this.layerSizes.get(layer) ?? 0) > 1;
+  }
+}
+
+/** Positions of the variables that pass, in the order asked for. */
+export function orderVariables(
+  names: Names,
+  frame: Frame | null,
+  filter: Filter,
+  sort: Sort,
+): number[] {
+  const test = 'test' in filter ? filter.test : () => true;
+  const kept: number[] = [];
+  names.variables.forEach((variable, i) => {
+    if (test(variable.name)) kept.push(i);
+  });
+  if (sort.by === 'name') return kept.sort((a, b) => names.byName(a, b));
+  if (sort.by === 'model' || frame === null) return kept;
+  const key = sort.by === 'norm' ? normKeys(frame, sort.loss) : worstKeys(frame);
+  return kept.sort((a, b) => (key[b] ?? 0) - (key[a] ?? 0) || a - b);
+}
+
+/** Rows for variables in an order; only orders that keep layers together have heads. */
+export function makeRows(names: Names, ordered: readonly number[], by: SortBy): Row[] {
+  if (by === 'norm' || by === 'worst') {
+    return ordered.map((variable) => plain(names, variable));
+  }
+  const layers = new Map<string, number[]>();
+  for (const variable of ordered) {
+    const layer = names.layer(variable);
+    // A variable without a head keeps its own place, hence a key of its own.
+    const key = names.hasHead(layer) ? `layer ${layer}` : `alone ${variable}`;
+    const members = layers.get(key);
+    if (members) members.push(variable);
+    else layers.set(key, [variable]);
+  }
+  const rows: Row[] = [];
+  for (const [key, members] of layers) {
+    if (!key.startsWith('layer ')) {
+      rows.push(plain(names, members[0] as number));
+      continue;
+    }
+    const layer = key.slice('layer '.length);
+    rows.push({ kind: 'layer', layer, size: members.length });
+    for (const variable of members) {
+      const name = names.name(variable);
+      const text = name.startsWith(`${layer}/`) ? name.slice(layer.length + 1) : name;
+      rows.push({ kind: 'variable', variable, text, grouped: true });
+    }
+  }
+  return rows;
+}
+
+function plain(names: Names, variable: number): Row {
+  return { kind: 'variable', variable, text: names.name(variable), grouped: false };
+}
+
+/** Larger comes first: NaN, infinity, norms, zero, None, absent. */
+function normKeys(frame: Frame, loss: number): Float64Array {
+  const keys = new Float64Array(frame.variables).fill(-3);
+  const first = Math.max(loss, 0);
+  const end = loss < 0 ? frame.losses : Math.min(loss + 1, frame.losses);
+  for (let l = first; l < end; l++) {
+    for (let v = 0; v < frame.variables; v++) {
+      const key = normKey(frame, l, v);
+      if (key > (keys[v] ?? 0)) keys[v] = key;
+    }
+  }
+  return keys;
+}
+
+function normKey(frame: Frame, loss: number, variable: number): number {
+  switch (frame.state(loss, variable)) {
+    case 'nan':
+      return Number.MAX_VALUE;
+    case 'inf':
+      return Number.MAX_VALUE / 2;
+    case 'ok':
+      return frame.norm(loss, variable);
+    case 'zero':
+      return -1;
+    case 'none':
+      return -2;
+    default:
+      return -3;
+  }
+}
+
+/** The worst state counts first, then how many losses have it. */
+function worstKeys(frame: Frame): Float64Array {
+  const keys = new Float64Array(frame.variables);
+  for (let v = 0; v < frame.variables; v++) {
+    let worst = 0;
+    let losses = 0;
+    for (let l = 0; l < frame.losses; l++) {
+      const here = severity(frame.state(l, v));
+      if (here > worst) {
+        worst = here;
+        losses = 1;
+      } else if (here === worst) losses++;
+    }
+    // Healthy rows are equals: the order in the model tells more than the number of losses.
+    keys[v] = worst <= severity('ok') ? 0 : worst * (frame.losses + 1) + losses;
+  }
+  return keys;
+}

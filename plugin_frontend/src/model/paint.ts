@@ -1,0 +1,58 @@
+import type { Frame } from './frame';
+import type { Row } from './order';
+import { PALETTES, type Rgb } from './palette';
+import { type Domain, level } from './scale';
+import { severity } from './statistic';
+
+/** Colours of the states where a pixel is all there is. */
+const STATES_RGB: Readonly<Record<'light' | 'dark', Record<'none' | 'zero' | 'nan' | 'inf', Rgb>>> =
+  {
+    light: { none: [176, 182, 190], zero: [226, 228, 231], nan: [214, 0, 98], inf: [230, 81, 0] },
+    dark: { none: [118, 125, 134], zero: [66, 70, 76], nan: [255, 92, 158], inf: [255, 157, 69] },
+  };
+
+/**
+ * The matrix as pixels, RGBA: one pixel a loss across, `height` pixels down.
+ *
+ * Where several rows share a pixel the worst state wins, then the largest norm:
+ * a single NaN among 2,000 variables must stay visible.
+ */
+export function paint(
+  frame: Frame,
+  rows: readonly Row[],
+  height: number,
+  domain: Domain,
+  theme: 'light' | 'dark',
+): Uint8ClampedArray<ArrayBuffer> {
+  const pixels = new Uint8ClampedArray(height * frame.losses * 4);
+  const palette = PALETTES[theme].rgb;
+  const states = STATES_RGB[theme];
+  for (let y = 0; y < height; y++) {
+    const first = Math.floor((y * rows.length) / height);
+    const end = Math.max(first + 1, Math.floor(((y + 1) * rows.length) / height));
+    for (let loss = 0; loss < frame.losses; loss++) {
+      let worst = 0;
+      let norm = 0;
+      let color: Rgb | undefined;
+      for (let i = first; i < end; i++) {
+        const row = rows[i];
+        if (row?.kind !== 'variable') continue;
+        const state = frame.state(loss, row.variable);
+        const rank = severity(state);
+        if (rank < worst || state === 'absent') continue;
+        const here = state === 'ok' ? frame.norm(loss, row.variable) : 0;
+        if (rank === worst && here <= norm) continue;
+        worst = rank;
+        norm = here;
+        color = state === 'ok' ? palette[level(here, domain)] : states[state];
+      }
+      if (!color) continue;
+      const at = (y * frame.losses + loss) * 4;
+      pixels[at] = color[0];
+      pixels[at + 1] = color[1];
+      pixels[at + 2] = color[2];
+      pixels[at + 3] = 255;
+    }
+  }
+  return pixels;
+}

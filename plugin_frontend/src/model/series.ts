@@ -1,0 +1,131 @@
+import type { Run } from '../api/schema.gen';
+import { AT, STATES, type StateName, stateName, WIDTH } from './statistic';
+
+/** One loss's records of one variable, or of its whole gradient. */
+export interface Track {
+  /** Position in the run's losses. */
+  readonly loss: number;
+  readonly steps: readonly number[];
+  readonly states: readonly StateName[];
+  readonly norms: readonly number[];
+}
+
+/** The losses that have a variable, in the run's order: as `series` answers them. */
+export function lossesOf(run: Run, variable: number): number[] {
+  return run.losses.flatMap((loss, i) => (loss.variables.includes(variable) ? [i] : []));
+}
+
+/** Number of floats that `series` must answer. */
+export function seriesSize(run: Run, variable: number): number {
+  const records = lossesOf(run, variable).map((i) => run.losses[i]?.steps.length ?? 0);
+  return records.reduce((total, n) => total + n, 0) * WIDTH;
+}
+
+/** What `series` answered, loss by loss. Records that lack the variable are left out. */
+export function tracksOf(run: Run, variable: number, data: Float32Array): Track[] {
+  let offset = 0;
+  return lossesOf(run, variable).map((loss) => {
+    const steps: number[] = [];
+    const states: StateName[] = [];
+    const norms: number[] = [];
+    for (const step of run.losses[loss]?.steps ?? []) {
+      const state = stateName(data[offset + AT.state] ?? STATES.absent);
+      if (state !== 'absent') {
+        steps.push(step);
+        states.push(state);
+        norms.push(data[offset + AT.norm] ?? Number.NaN);
+      }
+      offset += WIDTH;
+    }
+    return { loss, steps, states, norms };
+  });
+}
+
+/** A loss's whole gradient over time, as `loss` answered it. */
+export function wholeTrack(run: Run, loss: number, data: Float32Array): Track {
+  const norms = Array.from(data);
+  const states = norms.map((norm): StateName => {
+    if (Number.isNaN(norm)) return 'nan';
+    if (norm === Number.POSITIVE_INFINITY) return 'inf';
+    return norm === 0 ? 'zero' : 'ok';
+  });
+  return { loss, steps: run.losses[loss]?.steps ?? [], states, norms };
+}
+
+/** Records with the same state one after another. */
+export interface Stretch {
+  readonly state: StateName;
+  readonly first: number;
+  readonly last: number;
+  readonly records: number;
+}
+
+/** The stretches of a track that are not plain numbers: what a log axis cannot show. */
+export function stretches(track: Track): Stretch[] {
+  const found: Stretch[] = [];
+  let before: StateName = 'ok';
+  track.states.forEach((state, i) => {
+    const step = track.steps[i] ?? 0;
+    const open = found.at(-1);
+    if (state !== 'ok') {
+      if (open && before === state) {
+        found[found.length - 1] = { ...open, last: step, records: open.records + 1 };
+      } else found.push({ state, first: step, last: step, records: 1 });
+    }
+    before = state;
+  });
+  return found;
+}
+
+/** How often each state was met in the records at hand, up to a step. */
+export function countStates(track: Track, upTo: number): Partial<Record<StateName, number>> {
+  const counts: Partial<Record<StateName, number>> = {};
+  track.states.forEach((state, i) => {
+    if ((track.steps[i] ?? 0) <= upTo) counts[state] = (counts[state] ?? 0) + 1;
+  });
+  return counts;
+}
+
+/** Tracks on common steps: null where there is no finite norm, undefined where no record. */
+export interface Aligned {
+  readonly steps: number[];
+  readonly values: (number | null | undefined)[][];
+}
+
+export function align(
+  lines: readonly { steps: readonly number[]; values: readonly number[] }[],
+  keep: (value: number) => boolean,
+): Aligned {
+  const steps = [...new Set(lines.flatMap((line) => line.steps))].sort((a, b) => a - b);
+  const position = new Map(steps.map((step, i) => [step, i]));
+  const values = lines.map((line) => {
+    const row = new Array<number | null | undefined>(steps.length).fill(undefined);
+    line.steps.forEach((step, i) => {
+      const value = line.values[i] ?? Number.NaN;
+      row[position.get(step) as number] = keep(value) ? value : null;
+    });
+    return row;
+  });
+  return { steps, values };
+}
+
+/** Position of the last of some rising steps that is not after `step`, -1 if all are. */
+export function lastAtOrBefore(steps: readonly number[], step: number): number {
+  let low = 0;
+  let high = steps.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if ((steps[middle] as number) <= step) low = middle + 1;
+    else high = middle;
+  }
+  return low - 1;
+}
+
+/** The recorded step nearest to any number. */
+export function nearest(steps: readonly number[], step: number): number | undefined {
+  const before = steps[lastAtOrBefore(steps, step)];
+  const after = steps[lastAtOrBefore(steps, step) + 1];
+  if (before === undefined) return after;
+  if (after === undefined) return before;
+  return step - before <= after - step ? before : after;
+}

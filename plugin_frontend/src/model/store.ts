@@ -1,0 +1,279 @@
+import { batch, computed, type ReadonlySignal, type Signal, signal } from '@preact/signals';
+import { isAbort, RequestError } from '../api/client';
+import type { Index, Run } from '../api/schema.gen';
+import { Frame } from './frame';
+import { Lru } from './lru';
+import { makeRows, Names, orderVariables, parseFilter, type Row, type SortBy } from './order';
+import { type Domain, domainOf, union } from './scale';
+import { lastAtOrBefore } from './series';
+import type { Source } from './source';
+import { fromUrl, type Linked, type Selection, type Tab } from './url';
+
+/** A run with the matrix that belongs to it: never one without the other. */
+export interface Shown {
+  readonly run: Run;
+  readonly names: Names;
+  readonly frame: Frame | null;
+}
+
+const FRAME_BYTES = 64 << 20;
+const SAMPLE_BYTES = 4 << 20;
+const MOST_SAMPLES = 8;
+
+/**
+ * All state of the page, and the only place that asks the server for it.
+ *
+ * Views read signals and call methods; they never fetch a run or a frame.
+ */
+export class Store {
+  /** All runs with data; null until the first answer. */
+  readonly index: Signal<Index | null> = signal(null);
+  readonly runName = signal('');
+  /** What is on screen. Stays while the next is loading, so that nothing flickers. */
+  readonly shown: Signal<Shown | null> = signal(null);
+  /** The step asked for; null follows the newest. */
+  readonly chosen: Signal<number | null> = signal(null);
+  readonly tab: Signal<Tab> = signal('matrix');
+  readonly filter = signal('');
+  readonly sortBy: Signal<SortBy> = signal('model');
+  readonly sortLoss = signal('');
+  readonly selection: Signal<Selection | null> = signal(null);
+  readonly theme: Signal<'light' | 'dark'> = signal('light');
+  /** What went wrong last, in a sentence; empty when all is well. */
+  readonly failure = signal('');
+  /** Something to say that is no failure, such as a run of a link that is gone. */
+  readonly notice = signal('');
+  /** Decades that colours span: of the whole run, so that they mean the same at every step. */
+  readonly domain: Signal<Domain> = signal({ low: -3, high: 0 });
+
+  readonly live: ReadonlySignal<boolean> = computed(() => this.chosen.value === null);
+  readonly steps = computed(() => this.shown.value?.run.steps ?? []);
+  /** Position in `steps` of the step on the slider, -1 without steps. */
+  readonly position = computed(() => {
+    const steps = this.steps.value;
+    const chosen = this.chosen.value;
+    if (chosen === null) return steps.length - 1;
+    return Math.max(lastAtOrBefore(steps, chosen), Math.min(0, steps.length - 1));
+  });
+  readonly step = computed(() => this.steps.value[this.position.value] ?? 0);
+
+  readonly parsedFilter = computed(() => parseFilter(this.filter.value));
+  readonly rows: ReadonlySignal<Row[]> = computed(() => {
+    const shown = this.shown.value;
+    if (!shown) return [];
+    const by = this.sortBy.value;
+    const loss = shown.run.losses.findIndex((entry) => entry.name === this.sortLoss.value);
+    const { names, frame } = shown;
+    const ordered = orderVariables(names, frame, this.parsedFilter.value, { by, loss });
+    return makeRows(names, ordered, by);
+  });
+
+  readonly linked = computed<Linked>(() => ({
+    run: this.runName.value,
+    step: this.chosen.value,
+    tab: this.tab.value,
+    filter: this.filter.value,
+    sortBy: this.sortBy.value,
+    sortLoss: this.sortLoss.value,
+    selection: this.selection.value,
+  }));
+
+  private readonly frames = new Lru<Frame>(FRAME_BYTES);
+  private outstanding: AbortController | null = null;
+  /** Token of the index whose run is on screen: what the server may call unchanged. */
+  private seen: string | undefined;
+  private loading: Promise<void> | null = null;
+
+  constructor(private readonly source: Source) {}
+
+  /** Takes over what a link says. Data are asked for by the `refresh` that follows. */
+  follow(url: Record<string, string>): void {
+    const linked = fromUrl(url);
+    batch(() => {
+      this.runName.value = linked.run;
+      this.chosen.value = linked.step;
+      this.tab.value = linked.tab;
+      this.filter.value = linked.filter;
+      this.sortBy.value = linked.sortBy;
+      this.sortLoss.value = linked.sortLoss;
+      this.selection.value = linked.selection;
+    });
+  }
+
+  /** Asks what is new. Calls while one is under way join it. */
+  refresh(): Promise<void> {
+    this.loading ??= this.load().finally(() => {
+      this.loading = null;
+    });
+    return this.loading;
+  }
+
+  async chooseRun(name: string): Promise<void> {
+    batch(() => {
+      this.runName.value = name;
+      this.chosen.value = null;
+      this.selection.value = null;
+      this.notice.value = '';
+    });
+    await this.guard(() => this.loadRun(name));
+  }
+
+  /** Goes to a recorded step; `null` follows the newest. */
+  async chooseStep(step: number | null): Promise<void> {
+    this.chosen.value = step;
+    await this.guard(() => this.loadFrame());
+  }
+
+  /** Goes some recorded steps on or back. */
+  async moveStep(by: number): Promise<void> {
+    const steps = this.steps.value;
+    const target = Math.min(Math.max(this.position.value + by, 0), steps.length - 1);
+    const step = steps[target];
+    if (step !== undefined) await this.chooseStep(step);
+  }
+
+  select(selection: Selection | null): void {
+    this.selection.value = selection;
+  }
+
+  private async load(): Promise<void> {
+    await this.guard(async () => {
+      const index = await this.source.index(this.seen);
+      if (index.unchanged && this.shown.value?.run.name === this.runName.value) return;
+      if (!index.unchanged) this.index.value = index;
+      const name = this.pickRun();
+      if (name !== '') await this.loadRun(name);
+      else this.shown.value = null;
+      this.seen = index.token;
+    });
+  }
+
+  /** The run to show: the one asked for, else the one written to last. */
+  private pickRun(): string {
+    const runs = this.index.value?.runs ?? [];
+    const asked = this.runName.value;
+    if (runs.some((run) => run.name === asked)) return asked;
+    const newest = runs.reduce(
+      (best, run) => (best && best.last_wall_time >= run.last_wall_time ? best : run),
+      runs[0],
+    );
+    if (!newest) return '';
+    if (asked !== '') {
+      this.notice.value = `There is no run "${asked}" with gradients here; this is "${newest.name}".`;
+    }
+    this.runName.value = newest.name;
+    return newest.name;
+  }
+
+  private async loadRun(name: string): Promise<void> {
+    const before = this.shown.value?.run;
+    const run = await this.source.run(name);
+    if (this.runName.value !== name) return;
+    if (before?.name === name && before.token === run.token) return;
+    this.frames.clear();
+    const names = new Names(run.variables);
+    const frame = run.steps.length > 0 ? await this.fetchFrame(run, this.stepOf(run)) : null;
+    if (this.runName.value !== name) return;
+    batch(() => {
+      this.shown.value = { run, names, frame };
+      if (frame) {
+        const here = domainOf([frame]);
+        this.domain.value = before?.name === name ? union(this.domain.value, here) : here;
+      }
+    });
+    if (before?.name !== name) void this.sampleDomain(run);
+    // The step may have been moved while the run was loading.
+    await this.loadFrame();
+  }
+
+  private stepOf(run: Run): number {
+    const { steps } = run;
+    const chosen = this.chosen.value;
+    if (chosen === null) return steps[steps.length - 1] ?? 0;
+    return steps[Math.max(0, lastAtOrBefore(steps, chosen))] ?? 0;
+  }
+
+  private async loadFrame(): Promise<void> {
+    const shown = this.shown.value;
+    if (!shown || shown.run.steps.length === 0) return;
+    const { run, names } = shown;
+    const step = this.stepOf(run);
+    if (shown.frame?.step !== step) {
+      const frame = await this.frameAt(run, step);
+      // Only the latest wish counts, and only for the run it was made for.
+      if (this.shown.value?.run !== run || this.stepOf(run) !== step) return;
+      this.shown.value = { run, names, frame };
+    }
+    void this.prefetch(run, step);
+  }
+
+  private async frameAt(run: Run, step: number): Promise<Frame> {
+    const key = frameKey(run, step);
+    const cached = this.frames.get(key);
+    this.outstanding?.abort();
+    this.outstanding = null;
+    if (cached) return cached;
+    const abort = new AbortController();
+    this.outstanding = abort;
+    return this.fetchFrame(run, step, abort.signal);
+  }
+
+  private async fetchFrame(run: Run, step: number, abort?: AbortSignal): Promise<Frame> {
+    const [losses, variables] = [run.losses.length, run.variables.length];
+    const data = await this.source.matrix(run.name, step, Frame.size(losses, variables), abort);
+    const frame = new Frame(step, losses, variables, data);
+    this.frames.set(frameKey(run, step), frame, data.byteLength);
+    return frame;
+  }
+
+  /** Loads the neighbours of a step, so that the slider's next move needs no waiting. */
+  private async prefetch(run: Run, step: number): Promise<void> {
+    const at = run.steps.indexOf(step);
+    for (const neighbour of [at + 1, at - 1, at + 2, at - 2]) {
+      const next = run.steps[neighbour];
+      if (next === undefined || this.frames.has(frameKey(run, next))) continue;
+      if (this.shown.value?.run !== run || this.stepOf(run) !== step) return;
+      await this.fetchFrame(run, next).catch(() => undefined);
+    }
+  }
+
+  /** Widens the colours to a few steps spread over the run. */
+  private async sampleDomain(run: Run): Promise<void> {
+    const bytes = Frame.size(run.losses.length, run.variables.length) * 4;
+    const samples = Math.min(MOST_SAMPLES, Math.max(2, Math.floor(SAMPLE_BYTES / (bytes + 1))));
+    const last = run.steps.length - 1;
+    const chosen = new Set(
+      Array.from({ length: samples }, (_, i) => Math.round((i * last) / (samples - 1))),
+    );
+    let domain = this.domain.value;
+    for (const at of chosen) {
+      const step = run.steps[at];
+      if (step === undefined) continue;
+      const known = this.frames.get(frameKey(run, step));
+      const frame = known ?? (await this.fetchFrame(run, step).catch(() => undefined));
+      if (this.shown.value?.run.name !== run.name) return;
+      if (frame) domain = union(domain, domainOf([frame]));
+    }
+    const now = this.domain.value;
+    const wider = union(now, domain);
+    if (wider.low !== now.low || wider.high !== now.high) this.domain.value = wider;
+  }
+
+  /** Runs a request; what fails becomes a sentence on the page, never an exception. */
+  private async guard(request: () => Promise<void>): Promise<void> {
+    try {
+      await request();
+      this.failure.value = '';
+    } catch (error) {
+      if (isAbort(error)) return;
+      const known = error instanceof RequestError;
+      this.failure.value = known ? error.message : `The page failed: ${String(error)}`;
+      // The run grew between two requests, or went away: the next refresh starts afresh.
+      if (known && (error.status === 409 || error.status === 404)) this.seen = undefined;
+    }
+  }
+}
+
+function frameKey(run: Run, step: number): string {
+  return `${step} ${run.name}`;
+}

@@ -1,0 +1,56 @@
+import type { Sort, SortBy } from './order';
+
+/** What a link to the page remembers, by names: positions change as a run grows. */
+export interface Linked {
+  readonly run: string;
+  /** null: the newest, as it comes. */
+  readonly step: number | null;
+  readonly tab: Tab;
+  readonly filter: string;
+  readonly sortBy: SortBy;
+  /** Name of the loss that `norm` sorts by, empty for any. */
+  readonly sortLoss: string;
+  readonly selection: Selection | null;
+}
+
+export type Tab = 'matrix' | 'clipping' | 'missing';
+
+/** What the detail panel is about: one of the two may be empty, meaning all. */
+export interface Selection {
+  readonly variable: string;
+  readonly loss: string;
+}
+
+export const KEYS = ['run', 'step', 'tab', 'filter', 'sort', 'by', 'variable', 'loss'] as const;
+
+const TABS: readonly string[] = ['matrix', 'clipping', 'missing'] satisfies Tab[];
+const SORTS: readonly string[] = ['model', 'name', 'norm', 'worst'] satisfies Sort['by'][];
+
+/** Reads a link; whatever makes no sense is as if it were not there. */
+export function fromUrl(given: Record<string, string>): Linked {
+  const step = given.step && /^-?\d{1,15}$/.test(given.step) ? Number(given.step) : null;
+  const { variable = '', loss = '' } = given;
+  return {
+    run: given.run ?? '',
+    step,
+    tab: TABS.includes(given.tab ?? '') ? (given.tab as Tab) : 'matrix',
+    filter: given.filter ?? '',
+    sortBy: SORTS.includes(given.sort ?? '') ? (given.sort as SortBy) : 'model',
+    sortLoss: given.by ?? '',
+    selection: variable || loss ? { variable, loss } : null,
+  };
+}
+
+/** The opposite. What is as it would be anyway stays out of the link. */
+export function toUrl(linked: Linked): Record<string, string> {
+  return {
+    run: linked.run,
+    step: linked.step === null ? '' : String(linked.step),
+    tab: linked.tab === 'matrix' ? '' : linked.tab,
+    filter: linked.filter,
+    sort: linked.sortBy === 'model' ? '' : linked.sortBy,
+    by: linked.sortBy === 'norm' ? linked.sortLoss : '',
+    variable: linked.selection?.variable ?? '',
+    loss: linked.selection?.loss ?? '',
+  };
+}

@@ -1,0 +1,187 @@
+import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
+import uPlot from 'uplot';
+import { decades, power, powerTicks } from '../model/axis';
+import type { Aligned, Stretch } from '../model/series';
+import { count, percent, short } from '../model/text';
+import { StateStrip } from './state-strip';
+import { useSize } from './use-size';
+
+/** The only file that knows uPlot. */
+
+export interface Line {
+  readonly label: string;
+  readonly color: string;
+  readonly dashed?: boolean;
+  readonly strong?: boolean;
+}
+
+/** Recorded states that the axis cannot show, drawn below it. */
+export interface Strip {
+  readonly label: string;
+  readonly color: string;
+  readonly stretches: readonly Stretch[];
+}
+
+interface Props {
+  /** What the chart shows, in a sentence. */
+  label: string;
+  lines: readonly Line[];
+  data: Aligned;
+  kind: 'log' | 'linear' | 'fraction';
+  /** The step chosen, marked by a line. */
+  step: number;
+  onStep: (step: number) => void;
+  theme: 'light' | 'dark';
+  height: number;
+  strips?: readonly Strip[];
+}
+
+const LEFT = 58;
+const RIGHT = 14;
+
+/** Lines over steps. A click chooses the step, dragging zooms, a double click shows all. */
+export function Chart(props: Props) {
+  const { label, lines, data, kind, step, theme, height, strips = [] } = props;
+  const box = useRef<HTMLDivElement>(null);
+  const { width } = useSize(box);
+  const plot = useRef<uPlot | null>(null);
+  const [range, setRange] = useState<readonly [number, number]>([0, 1]);
+  const latest = useRef(props);
+  latest.current = props;
+  const look = JSON.stringify([lines, kind, theme, height]);
+
+  // `look` stands for all that needs a new chart; the rest is set on the one there is.
+  useLayoutEffect(() => {
+    const element = box.current;
+    if (!element || width === 0) return;
+    const options = makeOptions(latest.current, width, element, (u) => {
+      setRange([u.scales.x?.min ?? 0, u.scales.x?.max ?? 1]);
+    });
+    const made = new uPlot(options, toData(latest.current.data), element);
+    plot.current = made;
+    const stop = onPlainClick(made, (x) => latest.current.onStep(x));
+    return () => {
+      stop();
+      made.destroy();
+      plot.current = null;
+    };
+  }, [look, width > 0]);
+
+  useEffect(() => {
+    plot.current?.setData(toData(data));
+  }, [data]);
+
+  useEffect(() => {
+    if (width > 0) plot.current?.setSize({ width, height });
+  }, [width, height]);
+
+  const [from, to] = range;
+  const inner = Math.max(0, width - LEFT - RIGHT);
+  const at = to > from ? (step - from) / (to - from) : 0.5;
+  return (
+    <figure class="chart-and-strip">
+      <div class="chart" ref={box} role="img" aria-label={label}>
+        {at >= 0 && at <= 1 && (
+          <div
+            class="now"
+            style={{ left: `${LEFT + at * inner}px`, top: '8px', height: `${height - 38}px` }}
+          />
+        )}
+      </div>
+      {strips.length > 0 && (
+        <StateStrip strips={strips} from={from} to={to} left={LEFT} width={inner} right={RIGHT} />
+      )}
+    </figure>
+  );
+}
+
+function toData(data: Aligned): uPlot.AlignedData {
+  return [data.steps, ...data.values] as uPlot.AlignedData;
+}
+
+function makeOptions(
+  { lines, kind, height }: Props,
+  width: number,
+  element: HTMLElement,
+  onScale: (u: uPlot) => void,
+): uPlot.Options {
+  const style = getComputedStyle(element);
+  const ink = style.getPropertyValue('--text-2').trim() || '#666';
+  const grid = style.getPropertyValue('--line').trim() || '#ddd';
+  const font = `11px ${style.getPropertyValue('--font').trim() || 'sans-serif'}`;
+  const axis = { stroke: ink, font, grid: { stroke: grid, width: 1 }, ticks: { show: false } };
+  return {
+    width,
+    height,
+    padding: [8, RIGHT, 0, 0],
+    legend: { show: false },
+    cursor: { y: false, drag: { x: true, y: false }, points: { size: 7 } },
+    scales: {
+      x: { time: false, range: (_u, min, max) => (min === max ? [min - 1, max + 1] : [min, max]) },
+      y: yScale(kind),
+    },
+    axes: [
+      { ...axis, size: 30, space: 60, values: (_u, splits) => splits.map((x) => wholeStep(x)) },
+      { ...axis, ...yTicks(kind), size: LEFT },
+    ],
+    series: [
+      {},
+      ...lines.map(
+        (line): uPlot.Series => ({
+          label: line.label,
+          stroke: line.color,
+          width: line.strong ? 2.5 : 1.5,
+          ...(line.dashed ? { dash: [6, 4] } : {}),
+          points: { size: 5, fill: line.color, width: 0 },
+        }),
+      ),
+    ],
+    hooks: { setScale: [(u, key) => key === 'x' && onScale(u)] },
+  };
+}
+
+function wholeStep(x: number): string {
+  return Number.isInteger(x) ? count(x) : '';
+}
+
+function yScale(kind: Props['kind']): uPlot.Scale {
+  if (kind === 'fraction') return { range: [0, 1] };
+  if (kind === 'log') return { distr: 3, log: 10, range: (_u, low, high) => decades(low, high) };
+  return { range: (_u, _low, high) => [0, high > 0 ? high * 1.06 : 1] };
+}
+
+function yTicks(kind: Props['kind']): Partial<uPlot.Axis> {
+  switch (kind) {
+    case 'log':
+      return {
+        splits: (u, _axis, low, high) => powerTicks(low, high, u.height / 36),
+        values: (_u, splits) => splits.map(power),
+        filter: (_u, splits) => splits,
+      };
+    case 'fraction':
+      return {
+        splits: () => [0, 0.25, 0.5, 0.75, 1],
+        values: (_u, splits) => splits.map((x) => percent(x)),
+      };
+    default:
+      return { values: (_u, splits) => splits.map((x) => short(x)) };
+  }
+}
+
+/** Calls back with the step under a click, but not at the end of a drag. */
+function onPlainClick(u: uPlot, callback: (x: number) => void): () => void {
+  let startedAt = 0;
+  const down = (event: MouseEvent) => {
+    startedAt = event.clientX;
+  };
+  const click = (event: MouseEvent) => {
+    if (Math.abs(event.clientX - startedAt) > 3 || event.detail > 1) return;
+    callback(u.posToVal(event.offsetX, 'x'));
+  };
+  u.over.addEventListener('mousedown', down);
+  u.over.addEventListener('click', click);
+  return () => {
+    u.over.removeEventListener('mousedown', down);
+    u.over.removeEventListener('click', click);
+  };
+}

@@ -1,0 +1,97 @@
+import { pairs } from '../model/missing';
+import type { Store } from '../model/store';
+import { count } from '../model/text';
+import type { Tab } from '../model/url';
+
+/** The run, the tabs, and which gradient the numbers are of. */
+export function Header({ store }: { store: Store }) {
+  const runs = store.index.value?.runs ?? [];
+  const run = store.shown.value?.run;
+  const missing = run ? pairs(run.missing) : 0;
+  return (
+    <header class="bar top">
+      {runs.length > 1 ? (
+        <label class="field">
+          Run
+          <select
+            class="select"
+            value={store.runName.value}
+            onChange={(event) => store.chooseRun(event.currentTarget.value)}
+          >
+            {runs.map(({ name }) => (
+              <option key={name} value={name}>
+                {name}
+              </option>
+            ))}
+          </select>
+        </label>
+      ) : (
+        <span class="field">
+          Run <bdi class="mono">{store.runName.value}</bdi>
+        </span>
+      )}
+      <div class="tabs" role="tablist" aria-label="Views">
+        <TabButton store={store} tab="matrix" name="Matrix" />
+        <TabButton store={store} tab="clipping" name="Clipping" badge={run?.clips.length ?? 0} />
+        <TabButton
+          store={store}
+          tab="missing"
+          name="Missing"
+          badge={missing}
+          strong={missing > 0}
+        />
+      </div>
+      <span class="gradient-label">{run && labels(run.losses.map(({ label }) => label.text))}</span>
+    </header>
+  );
+}
+
+/** Losses mostly share one label; where they do not, all are said. */
+function labels(texts: string[]): string {
+  const different = [...new Set(texts)];
+  return different.length > 0 ? `Numbers: ${different.join('; ')}` : '';
+}
+
+interface TabProps {
+  store: Store;
+  tab: Tab;
+  name: string;
+  badge?: number;
+  strong?: boolean;
+}
+
+function TabButton({ store, tab, name, badge, strong = false }: TabProps) {
+  const selected = store.tab.value === tab;
+  return (
+    <button
+      type="button"
+      class="tab"
+      role="tab"
+      id={`tab-${tab}`}
+      aria-selected={selected}
+      aria-controls="panel"
+      tabIndex={selected ? 0 : -1}
+      onClick={() => {
+        store.tab.value = tab;
+      }}
+      onKeyDown={(event) => moveTab(event, store)}
+    >
+      {name}
+      {badge !== undefined && badge > 0 && (
+        <span class={strong ? 'badge strong' : 'badge'}>{count(badge)}</span>
+      )}
+    </button>
+  );
+}
+
+const TABS: readonly Tab[] = ['matrix', 'clipping', 'missing'];
+
+function moveTab(event: KeyboardEvent, store: Store): void {
+  const by = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+  if (by === undefined) return;
+  const at = TABS.indexOf(store.tab.value);
+  const tab = TABS[(at + by + TABS.length) % TABS.length] as Tab;
+  store.tab.value = tab;
+  document.getElementById(`tab-${tab}`)?.focus();
+  event.preventDefault();
+}

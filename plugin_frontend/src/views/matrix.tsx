@@ -1,0 +1,240 @@
+import { useLayoutEffect, useMemo, useRef, useState } from 'preact/hooks';
+import { moved, type Place, windowOf } from '../model/grid';
+import type { Source } from '../model/source';
+import type { Shown, Store } from '../model/store';
+import { MatrixBody } from './matrix-body';
+import { MatrixFoot } from './matrix-foot';
+import { MatrixHead } from './matrix-head';
+import { Minimap } from './minimap';
+import { Tools } from './tools';
+import { Tooltip } from './tooltip';
+import { useSize } from './use-size';
+
+const ROW = 26;
+const HEAD = 36;
+const FOOT = 30;
+const MAP = 90;
+const START: Place = { row: -1, column: -1 };
+
+interface Props {
+  store: Store;
+  shown: Shown;
+  source: Source;
+}
+
+/** Variables down, losses across: a real table of which only the rows in view exist. */
+export function Matrix({ store, shown, source }: Props) {
+  const side = useRef<HTMLDivElement>(null);
+  const grid = useRef<HTMLDivElement>(null);
+  const size = useSize(side);
+  const view = useSize(grid);
+  const [top, setTop] = useState(0);
+  const [active, setActive] = useState<Place>(START);
+  const [tip, setTip] = useState<Place | null>(null);
+  const wantsFocus = useRef(false);
+
+  const { run, frame } = shown;
+  const rows = store.rows.value;
+  const losses = run.losses.length;
+  const inner = Math.max(ROW, view.height - HEAD - FOOT);
+  const drawn = windowOf(top, inner, ROW, rows.length);
+  const overflows = rows.length * ROW > inner && frame !== null;
+  const widths = columnWidths(size.width - (overflows ? MAP : 0) - 16, losses);
+  const place = clamp(active, rows.length, losses);
+
+  useLayoutEffect(() => {
+    if (!wantsFocus.current) return;
+    wantsFocus.current = false;
+    cellAt(grid.current, place)?.focus({ preventScroll: true });
+  });
+
+  const goTo = (next: Place) => {
+    const box = grid.current;
+    if (!box) return;
+    scrollTo(box, next, widths);
+    wantsFocus.current = true;
+    setTop(box.scrollTop);
+    setActive(next);
+  };
+
+  const activate = ({ row, column }: Place) => {
+    const loss = run.losses[column]?.name ?? '';
+    const entry = rows[row];
+    if (row < 0) {
+      if (loss === '') store.sortBy.value = store.sortBy.value === 'name' ? 'model' : 'name';
+      else {
+        const again = store.sortBy.value === 'norm' && store.sortLoss.value === loss;
+        store.sortBy.value = again ? 'model' : 'norm';
+        store.sortLoss.value = loss;
+      }
+    } else if (entry?.kind === 'variable') {
+      store.select({ variable: run.variables[entry.variable]?.name ?? '', loss });
+    } else if (row >= rows.length) store.select({ variable: '', loss });
+  };
+
+  const onKeyDown = (event: KeyboardEvent) => {
+    if (event.key === 'Escape' && tip) {
+      setTip(null);
+      event.stopPropagation();
+      return;
+    }
+    if (event.key === 'Enter' || event.key === ' ') {
+      activate(place);
+      event.preventDefault();
+      return;
+    }
+    const page = Math.max(1, Math.floor(inner / ROW) - 1);
+    const next = moved(place, event.key, event.ctrlKey || event.metaKey, {
+      rows,
+      columns: losses,
+      page,
+    });
+    if (!next) return;
+    event.preventDefault();
+    goTo(next);
+  };
+
+  const tipRow = tip && rows[tip.row];
+  const tipBox = tip && cellAt(grid.current, tip)?.getBoundingClientRect();
+  return (
+    <div class="matrix-side" ref={side}>
+      <Tools store={store} />
+      <div class="grid-and-map">
+        {/* biome-ignore lint/a11y/noStaticElementInteractions: the table in it has the roles */}
+        <div
+          class="grid"
+          ref={grid}
+          onScroll={(event) => {
+            setTop(event.currentTarget.scrollTop);
+            setTip(null);
+          }}
+          onKeyDown={onKeyDown}
+          onClick={(event) => {
+            const clicked = placeOf(event.target);
+            if (!clicked) return;
+            setActive(clicked);
+            activate(clicked);
+          }}
+          onPointerOver={(event) => {
+            const hovered = placeOf(event.target);
+            setTip(hovered && hovered.column >= 0 ? hovered : null);
+          }}
+          onPointerLeave={() => setTip(null)}
+          onFocusIn={(event) => {
+            const focused = placeOf(event.target);
+            if (!focused) return;
+            setActive(focused);
+            const byKey = event.target instanceof Element && event.target.matches(':focus-visible');
+            setTip(byKey && focused.column >= 0 ? focused : null);
+          }}
+          onFocusOut={() => setTip(null)}
+        >
+          <table
+            // biome-ignore lint/a11y/noNoninteractiveElementToInteractiveRole: cells take the focus, so it is a grid
+            role="grid"
+            aria-label="Gradients: variables by losses"
+            aria-rowcount={rows.length + 2}
+            aria-colcount={losses + 1}
+            aria-busy={frame?.step !== store.step.value}
+            style={{ width: `${widths.name + widths.cell * losses}px` }}
+          >
+            <colgroup>
+              <col style={{ width: `${widths.name}px` }} />
+              {run.losses.map(({ name }) => (
+                <col key={name} style={{ width: `${widths.cell}px` }} />
+              ))}
+            </colgroup>
+            <MatrixHead store={store} run={run} active={place} />
+            {frame && (
+              <MatrixBody
+                shown={shown}
+                frame={frame}
+                rows={rows}
+                first={drawn.first}
+                end={drawn.end}
+                rowHeight={ROW}
+                active={place}
+                tip={tip}
+                domain={store.domain.value}
+                theme={store.theme.value}
+                selection={store.selection.value}
+              />
+            )}
+            {frame && (
+              <MatrixFoot
+                run={run}
+                frame={frame}
+                row={rows.length}
+                active={place}
+                domain={store.domain.value}
+                theme={store.theme.value}
+              />
+            )}
+          </table>
+          {rows.length === 0 && <p class="nothing">No variable passes the filter.</p>}
+        </div>
+        {overflows && (
+          <Minimap
+            frame={frame}
+            rows={rows}
+            domain={store.domain.value}
+            theme={store.theme.value}
+            height={view.height}
+            from={top / (rows.length * ROW)}
+            to={Math.min(1, (top + inner) / (rows.length * ROW))}
+            onMove={(fraction) => {
+              const middle = fraction * rows.length * ROW - inner / 2;
+              grid.current?.scrollTo({ top: middle });
+            }}
+          />
+        )}
+      </div>
+      {tip && tipRow?.kind === 'variable' && tipBox && (
+        <Tooltip
+          shown={shown}
+          source={source}
+          at={{ loss: tip.column, variable: tipRow.variable, box: tipBox }}
+        />
+      )}
+    </div>
+  );
+}
+
+interface Widths {
+  readonly name: number;
+  readonly cell: number;
+}
+
+function columnWidths(width: number, losses: number): Widths {
+  return useMemo(() => {
+    const cell = Math.floor((width * 0.66) / Math.max(losses, 1));
+    const fitted = Math.min(112, Math.max(54, cell));
+    const name = Math.max(170, Math.min(380, width - fitted * losses));
+    return { name, cell: fitted };
+  }, [width, losses]);
+}
+
+function clamp(place: Place, rows: number, columns: number): Place {
+  return { row: Math.min(place.row, rows), column: Math.min(place.column, columns - 1) };
+}
+
+function placeOf(target: EventTarget | null): Place | null {
+  const cell = target instanceof Element ? target.closest<HTMLElement>('[data-at]') : null;
+  const [row, column] = (cell?.dataset.at ?? '').split(' ').map(Number);
+  return row === undefined || column === undefined ? null : { row, column };
+}
+
+function cellAt(grid: HTMLElement | null, { row, column }: Place): HTMLElement | null {
+  return grid?.querySelector<HTMLElement>(`[data-at="${row} ${column}"]`) ?? null;
+}
+
+/** Brings a cell out from under the head, the foot and the names, which stick. */
+function scrollTo(box: HTMLElement, { row, column }: Place, widths: Widths): void {
+  const inner = box.clientHeight - HEAD - FOOT;
+  if (row * ROW < box.scrollTop) box.scrollTop = Math.max(0, row * ROW);
+  else if ((row + 1) * ROW > box.scrollTop + inner) box.scrollTop = (row + 1) * ROW - inner;
+  const free = box.clientWidth - widths.name;
+  const left = column * widths.cell;
+  if (left < box.scrollLeft) box.scrollLeft = Math.max(0, left);
+  else if (left + widths.cell > box.scrollLeft + free) box.scrollLeft = left + widths.cell - free;
+}

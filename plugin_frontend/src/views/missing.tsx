@@ -1,0 +1,104 @@
+import { howOften, pairs, since, span } from '../model/missing';
+import type { Shown, Store } from '../model/store';
+import { counted, visible } from '../model/text';
+import { Where } from './where';
+
+const FEW = 12;
+
+/** Which losses do not reach which variables. */
+export function MissingList({ store, shown }: { store: Store; shown: Shown }) {
+  const { missing } = shown.run;
+  if (missing.length === 0) {
+    return (
+      <div class="sheet">
+        <h2>No gradient is missing</h2>
+        <p class="muted">
+          Every loss reached every variable it was asked for, at all recorded steps.
+        </p>
+      </div>
+    );
+  }
+  return (
+    <div class="sheet missing">
+      <h2>{counted(pairs(missing), 'gradient')} missing</h2>
+      <p class="muted">
+        TensorFlow returned None for these: no path leads from the loss to the variable. An
+        optimizer skips such variables without a word.
+      </p>
+      <div class="wide">
+        <table class="data">
+          <thead>
+            <tr>
+              <th scope="col">Loss</th>
+              <th scope="col">Variables</th>
+              <th scope="col">Since</th>
+              <th scope="col">None</th>
+              <th scope="col">Asked for at</th>
+            </tr>
+          </thead>
+          <tbody>
+            {missing.map((entry) => (
+              <tr key={`${entry.loss} ${entry.variables.join()}`}>
+                <th scope="row">
+                  <bdi>{visible(entry.loss)}</bdi>
+                </th>
+                <td>
+                  <Variables
+                    names={entry.variables}
+                    onChoose={(variable) => {
+                      store.tab.value = 'matrix';
+                      store.filter.value = '';
+                      store.select({ variable, loss: entry.loss });
+                    }}
+                  />
+                </td>
+                <td>
+                  {since(entry)}
+                  <div class="muted">{span(entry)}</div>
+                </td>
+                <td>{howOften(entry)}</td>
+                <td class="where">
+                  <Where place={entry.where} />
+                </td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </div>
+    </div>
+  );
+}
+
+interface VariablesProps {
+  names: readonly string[];
+  onChoose: (name: string) => void;
+}
+
+function Variables({ names, onChoose }: VariablesProps) {
+  const list = (some: readonly string[]) => (
+    <ul class="variables">
+      {some.map((name) => (
+        <li key={name}>
+          <button
+            type="button"
+            class="link"
+            title="Show in the matrix"
+            onClick={() => onChoose(name)}
+          >
+            <bdi>{visible(name)}</bdi>
+          </button>
+        </li>
+      ))}
+    </ul>
+  );
+  if (names.length <= FEW) return list(names);
+  return (
+    <>
+      {list(names.slice(0, FEW))}
+      <details>
+        <summary>{counted(names.length - FEW, 'more variable')}</summary>
+        {list(names.slice(FEW))}
+      </details>
+    </>
+  );
+}

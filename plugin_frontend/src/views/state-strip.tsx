@@ -1,0 +1,128 @@
+import type { Stretch } from '../model/series';
+import { STATE_SHORT, STATE_SIGN } from '../model/statistic';
+import { count, counted } from '../model/text';
+import type { Strip } from './chart';
+
+interface Props {
+  strips: readonly Strip[];
+  /** The steps that the chart above shows. */
+  from: number;
+  to: number;
+  /** The chart's margins and inner width, so that both line up. */
+  left: number;
+  width: number;
+  right: number;
+}
+
+const LINE = 18;
+const NARROWEST = 4;
+
+/** What a log axis cannot show: where each loss's gradient was None, zero, NaN or infinite. */
+export function StateStrip({ strips, from, to, left, width, right }: Props) {
+  const height = strips.length * LINE + 2;
+  const said = strips.map((strip) => sayStrip(strip)).join('; ');
+  return (
+    <svg
+      class="strip"
+      role="img"
+      aria-label={`States: ${said}`}
+      width={left + width + right}
+      height={height}
+    >
+      <defs>
+        <pattern
+          id="hatch"
+          width="5"
+          height="5"
+          patternUnits="userSpaceOnUse"
+          patternTransform="rotate(45)"
+        >
+          <rect width="5" height="5" fill="var(--bg)" />
+          <rect width="1.6" height="5" fill="var(--none-edge)" />
+        </pattern>
+      </defs>
+      {strips.map(({ label, color, stretches }, i) => (
+        <g key={label} transform={`translate(0 ${i * LINE})`}>
+          <rect x={left - 14} y={LINE / 2 - 1.5} width="9" height="3" fill={color}>
+            <title>{label}</title>
+          </rect>
+          <line
+            x1={left}
+            x2={left + width}
+            y1={LINE / 2}
+            y2={LINE / 2}
+            stroke="var(--line)"
+            stroke-width="1"
+          />
+          {stretches.map((stretch) => (
+            <Mark
+              key={stretch.first}
+              label={label}
+              stretch={stretch}
+              x={(step) => left + clampTo01((step - from) / (to - from)) * width}
+              visible={stretch.last >= from && stretch.first <= to}
+            />
+          ))}
+        </g>
+      ))}
+    </svg>
+  );
+}
+
+interface MarkProps {
+  label: string;
+  stretch: Stretch;
+  x: (step: number) => number;
+  visible: boolean;
+}
+
+function Mark({ label, stretch, x, visible }: MarkProps) {
+  if (!visible) return null;
+  const [begin, end] = [x(stretch.first), x(stretch.last)];
+  const width = Math.max(NARROWEST, end - begin);
+  const start = end - begin < NARROWEST ? (begin + end) / 2 - NARROWEST / 2 : begin;
+  const { state } = stretch;
+  const sign = STATE_SIGN[state];
+  const look = LOOKS[state] ?? LOOKS.none;
+  return (
+    <g>
+      <title>{`${label}: ${sayStretch(stretch)}`}</title>
+      <rect
+        x={start}
+        y="3"
+        width={width}
+        height={LINE - 6}
+        rx="1.5"
+        fill={look?.fill}
+        stroke={look?.edge}
+        stroke-width="1"
+        stroke-dasharray={state === 'none' ? '2 2' : undefined}
+      />
+      {width > 30 ? (
+        <text x={start + width / 2} y={LINE - 5} text-anchor="middle" style={{ fill: look?.ink }}>
+          {sign}
+        </text>
+      ) : null}
+    </g>
+  );
+}
+
+const LOOKS: Record<string, { fill: string; edge: string; ink: string }> = {
+  none: { fill: 'url(#hatch)', edge: 'var(--none-edge)', ink: 'var(--text)' },
+  zero: { fill: 'var(--bg)', edge: 'var(--control)', ink: 'var(--text)' },
+  nan: { fill: 'var(--nan-bg)', edge: 'var(--nan-bg)', ink: 'var(--nan-ink)' },
+  inf: { fill: 'var(--inf-bg)', edge: 'var(--accent)', ink: 'var(--inf-ink)' },
+};
+
+function sayStrip({ label, stretches }: Strip): string {
+  return `${label}: ${stretches.map(sayStretch).join(', ')}`;
+}
+
+function sayStretch({ state, first, last, records }: Stretch): string {
+  const steps = first === last ? `step ${count(first)}` : `steps ${count(first)} to ${count(last)}`;
+  return `${STATE_SHORT[state]} at ${steps} (${counted(records, 'record')})`;
+}
+
+function clampTo01(x: number): number {
+  return Math.min(1, Math.max(0, x));
+}

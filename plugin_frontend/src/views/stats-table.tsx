@@ -1,0 +1,70 @@
+import { shownStep, statistics } from '../model/cell';
+import { lossesOf } from '../model/series';
+import { STATE_WORDS } from '../model/statistic';
+import type { Shown } from '../model/store';
+import { count, visible } from '../model/text';
+import { Name } from './name';
+
+interface Props {
+  shown: Shown;
+  variable: number;
+  /** The loss that was clicked, or empty. */
+  loss: string;
+}
+
+/** All statistics of a variable at the step shown, one column a loss. */
+export function StatsTable({ shown, variable, loss }: Props) {
+  const { run, frame } = shown;
+  if (!frame) return null;
+  const losses = lossesOf(run, variable);
+  const columns = losses.map((i) => new Map(statistics(frame, i, variable)));
+  const names = [...new Set(columns.flatMap((column) => [...column.keys()]))];
+  return (
+    <section aria-label="Statistics">
+      <h3>At step {count(frame.step)}</h3>
+      <div class="wide">
+        <table class="data">
+          <thead>
+            <tr>
+              <th scope="col">Loss</th>
+              {losses.map((i) => {
+                const name = run.losses[i]?.name ?? '';
+                return (
+                  <th key={name} scope="col" class="number" title={name}>
+                    {name === loss ? <strong>{visible(name)}</strong> : <Name text={name} />}
+                  </th>
+                );
+              })}
+            </tr>
+          </thead>
+          <tbody>
+            <tr>
+              <th scope="row">state</th>
+              {losses.map((i) => {
+                const step = shownStep(run, frame, i, variable);
+                return (
+                  <td key={i} class="number">
+                    {STATE_WORDS[frame.state(i, variable)].split(':')[0]}
+                    {step !== undefined && step !== frame.step && (
+                      <div class="muted">as of step {count(step)}</div>
+                    )}
+                  </td>
+                );
+              })}
+            </tr>
+            {names.map((name) => (
+              <tr key={name}>
+                <th scope="row">{name}</th>
+                {losses.map((i, column) => (
+                  <td key={i} class="number">
+                    {columns[column]?.get(name) ?? '–'}
+                  </td>
+                ))}
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </div>
+    </section>
+  );
+}

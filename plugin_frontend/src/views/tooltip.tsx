@@ -1,0 +1,84 @@
+import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
+import { shownStep, spoken, stateCounts, statistics } from '../model/cell';
+import { countStates } from '../model/series';
+import type { Source } from '../model/source';
+import { STATE_WORDS } from '../model/statistic';
+import type { Shown } from '../model/store';
+import { count, shape, visible } from '../model/text';
+
+export interface TipAt {
+  readonly loss: number;
+  readonly variable: number;
+  /** The cell's place on screen. */
+  readonly box: DOMRect;
+}
+
+const GAP = 6;
+
+/** Everything that is known of a cell at the step shown. */
+export function Tooltip({ shown, source, at }: { shown: Shown; source: Source; at: TipAt }) {
+  const element = useRef<HTMLDivElement>(null);
+  const { run, frame } = shown;
+  const loss = run.losses[at.loss];
+  const variable = run.variables[at.variable];
+  const past = usePast(shown, source, at);
+  useLayoutEffect(() => {
+    const tip = element.current;
+    if (!tip) return;
+    const { width, height } = tip.getBoundingClientRect();
+    const below = at.box.bottom + GAP + height <= window.innerHeight;
+    const top = below ? at.box.bottom + GAP : at.box.top - GAP - height;
+    const left = Math.min(at.box.left, window.innerWidth - width - GAP);
+    tip.style.top = `${Math.max(GAP, top)}px`;
+    tip.style.left = `${Math.max(GAP, left)}px`;
+  });
+  if (!frame || !loss || !variable) return null;
+  const state = frame.state(at.loss, at.variable);
+  const step = shownStep(run, frame, at.loss, at.variable);
+  return (
+    <div ref={element} class="tip" role="tooltip" id="cell-tip">
+      <p class="title">{visible(loss.name)}</p>
+      <p class="of">{visible(variable.name)}</p>
+      <p class="of">
+        {variable.kind} {shape(variable.shape)} {variable.dtype}
+        {!variable.trainable && ', not trainable'}
+      </p>
+      <p class="state">
+        {STATE_WORDS[state]}
+        {step !== undefined && step !== frame.step && (
+          <span class="as-of"> · as of step {count(step)}</span>
+        )}
+      </p>
+      <dl class="stats">
+        {statistics(frame, at.loss, at.variable).map(([name, value]) => (
+          <>
+            <dt key={name}>{name}</dt>
+            <dd key={`${name} value`}>{value}</dd>
+          </>
+        ))}
+      </dl>
+      {past && <p class="of">{past}</p>}
+      <span class="hidden">{spoken(loss.name, variable.name, state, Number.NaN)}</span>
+    </div>
+  );
+}
+
+/** The states so far; loaded once somebody rests on a cell. */
+function usePast(shown: Shown, source: Source, at: TipAt): string {
+  const [past, setPast] = useState('');
+  const { run, frame } = shown;
+  useEffect(() => {
+    let gone = false;
+    setPast('');
+    const timer = setTimeout(async () => {
+      const tracks = await source.tracks(run, at.variable).catch(() => []);
+      const track = tracks.find(({ loss }) => loss === at.loss);
+      if (!gone && track && frame) setPast(stateCounts(countStates(track, frame.step)));
+    }, 120);
+    return () => {
+      gone = true;
+      clearTimeout(timer);
+    };
+  }, [run, frame, at.variable, at.loss, source]);
+  return past;
+}

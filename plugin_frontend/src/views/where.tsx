@@ -1,0 +1,18 @@
+import type { Place } from '../api/schema.gen';
+import { placeName } from '../model/text';
+
+/** A line of the user's program: where it stands, and what it says. */
+export function Where({ place }: { place: Place | null }) {
+  if (!place) return <span class="muted">not known</span>;
+  return (
+    <>
+      <span class="mono" title={`${place.file}:${place.line}`}>
+        {placeName(place)}
+      </span>
+      {place.function && place.function !== '<module>' && (
+        <span class="muted"> in {place.function}</span>
+      )}
+      {place.code && <code title={place.code}>{place.code}</code>}
+    </>
+  );
+}
