@@ -57,9 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _report(options: argparse.Namespace) -> int:
-    from tb_gradscope.format.history import History
     from tb_gradscope.view import text
-    from tb_gradscope.view.load import load
+    from tb_gradscope.view.load import History, load
 
     history = load(options.logdir)
     if options.run is not None and history.runs:

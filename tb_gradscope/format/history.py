@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from tb_gradscope.format.packing import Counts, Floats
-from tb_gradscope.format.table import table
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 Steps = npt.NDArray[np.int64]
 Times = npt.NDArray[np.float64]
@@ -164,29 +159,3 @@ class RunHistory:
     losses: tuple[LossHistory, ...]
     clips: tuple[ClipHistory, ...]
     problems: tuple[str, ...]
-
-
-@dataclasses.dataclass(frozen=True)
-class History:
-    """A log directory: what `tb_gradscope.load` returns.
-
-    Attributes:
-      runs: by name.
-      problems: one sentence for each thing that could not be read and is of no
-        one run.
-    """
-
-    runs: dict[str, RunHistory]
-    problems: tuple[str, ...]
-
-    def to_pandas(self) -> pd.DataFrame:
-        """Returns one table with a row for each run, loss, variable and step recorded.
-
-        Columns: `run`, `loss`, `variable`, `step`, `wall_time` (seconds since the
-        epoch), `state` ("ok", "none", "zero", "nan" or "inf"), and the statistics
-        (see `Statistic`), which are NaN where the gradient was None.
-
-        Raises:
-          GradscopeError: pandas is not installed.
-        """
-        return table(self.runs.values())

@@ -6,8 +6,8 @@ import dataclasses
 import os
 
 from tb_gradscope.format.errors import GradscopeError
-from tb_gradscope.format.history import History as History
 from tb_gradscope.view.eventfiles import EventFiles
+from tb_gradscope.view.frame import History as History
 from tb_gradscope.view.history import Histories
 
 

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from tb_gradscope.format.history import ClipHistory, History, RunHistory
+from tb_gradscope.format.history import ClipHistory, RunHistory
 from tb_gradscope.format.packing import Floats
 from tb_gradscope.format.statistics import State, Statistic
 from tb_gradscope.view import answers, schema
+from tb_gradscope.view.frame import History
 from tb_gradscope.view.terminal import clean, left, right, shorten, wide, wrapped
 
 _CELLS = {
@@ -34,6 +35,7 @@ _METHODS = {
     "custom": "own clipper",
 }
 _GAP = "  "
+_NAME_WIDTH = 60
 
 
 def report(history: History, width: int) -> str:
@@ -92,6 +94,8 @@ def _matrix(run: RunHistory, step: int, width: int) -> Iterator[str]:
     ]
     yield f"Gradient norms at step {step}" if same else "Gradient norms at each loss's last step"
     for block in _blocks(widths, width - label_width):
+        if block[0]:
+            yield ""
         yield " " * label_width + "".join(_GAP + right(heads[i], widths[i]) for i in block)
         if not same:
             yield left("step", label_width) + "".join(
@@ -102,8 +106,9 @@ def _matrix(run: RunHistory, step: int, width: int) -> Iterator[str]:
             if position is not None:
                 line += "".join(_GAP + right(cells[i][position], widths[i]) for i in block)
             yield line.rstrip()
-        yield ""
     used = {mark for column in cells for cell in column for mark in _LEGEND if cell.endswith(mark)}
+    if used:
+        yield ""
     for mark, meaning in _LEGEND.items():
         if mark in used:
             yield f"  {mark:<4}  {meaning}"
@@ -131,7 +136,7 @@ def _cell(pair: Floats, records: int) -> str:
 
 
 def _clip(clip: ClipHistory) -> str:
-    text = f"{clean(clip.name)}: {_METHODS[clip.method]}"
+    text = f"{_name(clip.name)}: {_METHODS[clip.method]}"
     if not len(clip.steps):
         return f"{text}, nothing recorded yet"
     threshold = float(clip.threshold[-1])
@@ -146,8 +151,8 @@ def _clip(clip: ClipHistory) -> str:
     shares = answers.shares(clip, -1)
     if shares.size and shares.any():
         most = int(shares.argmax())
-        text += f", most by {clean(clip.variables[most])} ({_percent(float(shares[most]), 1)})"
-    return text + (f"; after {clean(clip.after)}" if clip.after else "")
+        text += f", most by {_name(clip.variables[most])} ({_percent(float(shares[most]), 1)})"
+    return text + (f"; after {_name(clip.after)}" if clip.after else "")
 
 
 def _missing(missing: schema.Missing) -> str:
@@ -158,9 +163,13 @@ def _missing(missing: schema.Missing) -> str:
         "on_and_off": f"on and off, {since}, last at step {missing.last_step}",
     }[missing.pattern]
     counted = f" ({missing.count} of {_number(missing.asked, 'record')})" if missing.asked else ""
-    names = ", ".join(clean(name) for name in missing.variables)
+    names = ", ".join(_name(name) for name in missing.variables)
     where = f" [{clean(missing.where.file)}:{missing.where.line}]" if missing.where else ""
-    return f"{clean(missing.loss)}{where}, None {pattern}{counted}: {names}"
+    return f"{_name(missing.loss)}{where}, None {pattern}{counted}: {names}"
+
+
+def _name(name: str) -> str:
+    return shorten(clean(name), _NAME_WIDTH)
 
 
 def _blocks(widths: list[int], room: int) -> Iterator[list[int]]:

@@ -1,23 +1,49 @@
-"""Histories as one table, for those who would rather work with pandas."""
+"""All of a log directory, and the same as a table for those who would rather have pandas."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tb_gradscope.format.errors import GradscopeError
+from tb_gradscope.format.history import RunHistory
 from tb_gradscope.format.statistics import State, Statistic
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from tb_gradscope.format.history import RunHistory
+
+@dataclasses.dataclass(frozen=True)
+class History:
+    """A log directory: what `tb_gradscope.load` returns.
+
+    Attributes:
+      runs: by name.
+      problems: one sentence for each thing that could not be read and is of no
+        one run.
+    """
+
+    runs: dict[str, RunHistory]
+    problems: tuple[str, ...]
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Returns one table with a row for each run, loss, variable and step recorded.
+
+        Columns: `run`, `loss`, `variable`, `step`, `wall_time` (seconds since the
+        epoch), `state` ("ok", "none", "zero", "nan" or "inf"), and the statistics
+        (see `Statistic`), which are NaN where the gradient was None.
+
+        Raises:
+          GradscopeError: pandas is not installed.
+        """
+        return _table(self.runs.values())
 
 
-def table(runs: Iterable[RunHistory]) -> pd.DataFrame:
-    """Returns one row for each loss, variable and record. See `History.to_pandas`."""
+def _table(runs: Iterable[RunHistory]) -> pd.DataFrame:
+    """Returns one row for each loss, variable and record."""
     try:
         import pandas as pd
     except ImportError as error:

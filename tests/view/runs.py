@@ -1,0 +1,259 @@
+"""One log directory with all that can go right or wrong, a run for each."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+from tensorboard.compat.proto import tensor_pb2, types_pb2
+
+from tb_gradscope.format import messages, tags
+from tb_gradscope.format.record import none_norm
+from tests.view.logs import INF, NAN, NONE, OK, ZERO, Clip, Log, Loss
+
+ODD = "a \"b\" 'c' <img src=x onerror=alert(1)> ü😀/ñ&d=1#e+%41\n\\ " + "x" * 300
+ODD_RUN = "odd <b> & 'run'=1#ü😀+%41"
+
+
+def write_all(root):
+    """Writes every run of this module below `root`."""
+    for name, write in RUNS.items():
+        write(root / name)
+
+
+def plain(run):
+    """Two losses; the second never reaches `b`. All states occur."""
+    with Log(run) as log:
+        one, two = Loss("one", ["layer/a", "layer/b", "c"]), Loss("two", ["layer/a", "layer/b", "c"])
+        clip = Clip("clip", ["layer/a", "layer/b", "c"])
+        for series in (one, two, clip):
+            series.open(log, 0)
+        for step in range(5):
+            last = [OK, ZERO, NAN, INF, OK][step]
+            one.record(log, step, [1 + step, 2, 3], [OK, OK, last])
+            two.record(log, step, [4, 5, 6 + step], [OK, NONE, OK])
+            clip.record(log, step, [3 * step + 0.25, none_norm(), 0.5])
+
+
+def restart(run):
+    """Stopped at step 9, gone on from 6: `b` was None at 8, in the life that no longer counts."""
+    loss, clip = Loss("loss", ["a", "b"]), Clip("clip", ["a", "b"])
+    with Log(run) as log:
+        loss.open(log, 0)
+        clip.open(log, 0)
+        for step in range(10):
+            loss.record(log, step, 1, [OK, NONE if step in (2, 8) else OK])
+            clip.record(log, step, [2, 2])
+    loss.restart()
+    clip.restart()
+    with Log(run, 1) as log:
+        loss.open(log, 6)
+        clip.open(log, 6)
+        for step in range(6, 15):
+            loss.record(log, step, 2)
+            clip.record(log, step, [2, 2])
+
+
+def back_in_one_file(run):
+    loss = Loss("loss", ["a"])
+    with Log(run) as log:
+        loss.open(log, 0)
+        for step in [*range(10), *range(5, 8)]:
+            loss.record(log, step, loss.calls + 1)
+
+
+def repeated_steps(run):
+    loss = Loss("loss", ["a"])
+    with Log(run) as log:
+        loss.open(log, 0)
+        for step in (0, 0, 1, 1, 1, 2, 2):
+            loss.record(log, step, loss.calls + 1)
+
+
+def several_files(run):
+    loss = Loss("loss", ["a"])
+    for number in range(3):
+        with Log(run, number) as log:
+            loss.open(log, 4 * number)
+            for step in range(4 * number, 4 * number + 4):
+                loss.record(log, step, step + 1)
+
+
+def interleaved_files(run):
+    """Two writers in one run: what is kept follows from the order of the files."""
+    for number, steps in enumerate([(1, 3, 5), (0, 2, 4)]):
+        loss = Loss("loss", ["a"])
+        with Log(run, number) as log:
+            loss.open(log, steps[0])
+            for step in steps:
+                loss.record(log, step, step + 1)
+
+
+def truncated(run):
+    loss = Loss("loss", ["a", "b"])
+    with Log(run) as log:
+        loss.open(log, 0)
+        for step in range(8):
+            loss.record(log, step, step + 1)
+    os.truncate(log.path, log.path.stat().st_size - 25)
+
+
+def newer(run):
+    """Written in part by later versions."""
+    good, later = Loss("good", ["a"]), Loss("later", ["a"], version=2)
+    record, event = Loss("later record", ["a"]), Loss("later event", ["a"])
+    with Log(run) as log:
+        for loss in (good, later, record, event):
+            loss.open(log, 0)
+            loss.record(log, 0)
+        data = np.array([2, 0, 0, 0, 0, 0, 0, 0, 0], np.float32)
+        log.put(1, tags.record_tag(record.series), data, tags.PLUGIN_NAME)
+        event.event(log, 1, messages.Event.CHANGED, [0], [NONE], version=2)
+
+
+def broken(run):
+    """Everything that can be wrong with one tag, and a healthy loss among it."""
+    good, rows = Loss("good", ["a"]), Loss("rows", ["a", "b"])
+    short, poisoned, event = Loss("short", ["a"]), Loss("poisoned", ["a"]), Loss("event", ["a"])
+    nameless, schema = Loss("nameless", ["a"]), Loss("schema", ["a"])
+    with Log(run) as log:
+        for loss in (good, rows, short, poisoned, event):
+            loss.open(log, 0)
+        for step in range(3):
+            for loss in (good, rows, short, event, nameless, schema):
+                loss.record(log, step, step + 1)
+        log.put(3, tags.record_tag(rows.series), np.zeros(9, np.float32), tags.PLUGIN_NAME)
+        log.put(4, tags.record_tag(rows.series), np.arange(3), tags.PLUGIN_NAME)
+        rows.series, keep = good.series, rows.series
+        rows.record(log, 3)  # two rows where the schema of "good" has one
+        rows.series = keep
+        half = np.array([1, 1, 0, 0, 0, 1, 0, 1, 5], np.float32)
+        log.put(3, tags.record_tag(short.series), half, tags.PLUGIN_NAME)
+        bfloat16 = tensor_pb2.TensorProto(dtype=types_pb2.DT_BFLOAT16, tensor_content=b"\0\0")
+        bfloat16.tensor_shape.dim.add(size=1)
+        log.put(0, tags.record_tag(poisoned.series), bfloat16, tags.PLUGIN_NAME)
+        event.event(log, 3, messages.Event.CHANGED, [5], [NONE])
+        event.event(log, 4, messages.Event.CHANGED, [0, 0], [NONE])
+        log.put(5, tags.event_tag(event.series), b"\xff\xff", tags.EVENTS_PLUGIN_NAME)
+        log.put(0, tags.schema_tag(schema.series), b"\xff\xff", tags.EVENTS_PLUGIN_NAME)
+        log.put(0, "gradscope/what", b"", tags.EVENTS_PLUGIN_NAME)
+        log.put(0, "gradscope/schema/", b"", tags.EVENTS_PLUGIN_NAME)
+
+
+def poisoned_event(run):
+    """A tag of rare things that no data provider can decode, beside those of a healthy loss."""
+    good, bad = Loss("good", ["a"]), Loss("bad", ["a"])
+    with Log(run) as log:
+        bfloat16 = tensor_pb2.TensorProto(dtype=types_pb2.DT_BFLOAT16, tensor_content=b"\0\0")
+        bfloat16.tensor_shape.dim.add(size=1)
+        log.put(0, tags.schema_tag(bad.series), bfloat16, tags.EVENTS_PLUGIN_NAME)
+        good.open(log, 0)
+        good.record(log, 0)
+        bad.record(log, 0)
+
+
+def odd_names(run):
+    loss = Loss(ODD + "loss", [ODD + "1", ODD + "2", "", "a/b/c", "self.x.y"])
+    clip = Clip(ODD + "clip", [ODD + "1"])
+    with Log(run) as log:
+        loss.open(log, 0)
+        clip.open(log, 0)
+        loss.record(log, 0, [1, 2, 3, 4, 5])
+        clip.record(log, 0, [2.0])
+
+
+def traced(run):
+    """The program crashed before its first step ended."""
+    first, second = Loss("first", ["a", "b"]), Loss("second", ["a", "b"])
+    with Log(run) as log:
+        first.open(log, 3)
+        second.open(log, 3)
+        second.event(log, 3, messages.Event.TRACED, [1], [NONE])
+
+
+def merged(run):
+    """One loss, `b` frozen from step 3 to 5: another series then."""
+    both, only = Loss("loss", ["a", "b"]), Loss("loss", ["a"])
+    first, second = Clip("clip", ["a", "b"]), Clip("clip", ["a"])
+    with Log(run) as log:
+        for series in (both, first):
+            series.open(log, 0)
+        for step in range(3):
+            both.record(log, step, step + 1, [OK, NONE if step == 1 else OK])
+            first.record(log, step, [1, 2])
+        for series in (only, second):
+            series.open(log, 3)
+        for step in range(3, 6):
+            only.record(log, step, step + 1)
+            second.record(log, step, [3])
+        for step in range(6, 8):
+            both.record(log, step, step + 1)
+            first.record(log, step, [1, 2])
+
+
+def asked_twice(run):
+    """A persistent tape asked twice a step, for other variables of the same loss."""
+    left, right = Loss("loss", ["a", "b"]), Loss("loss", ["b", "c"])
+    with Log(run) as log:
+        left.open(log, 0)
+        right.open(log, 0)
+        for step in range(0, 6, 2):
+            left.record(log, step, 1, [OK, OK])
+            right.record(log, step, 2, [OK, NONE])
+
+
+def lost(run):
+    loss = Loss("loss", ["a", "b", "c", "d"])
+    with Log(run) as log:
+        loss.open(log, 0)
+        states = {3: [OK, NONE, OK, OK], 4: [OK, NONE, NONE, OK], 5: [OK, NONE, OK, NONE]}
+        for step in range(6):
+            loss.record(log, step, 1, states.get(step))
+        loss.event(log, 6, messages.Event.LOST, count=12)
+
+
+def big_counts(run):
+    loss = Loss("loss", ["a"])
+    loss.calls = 10**12
+    loss.counts[0, 0] = 10**10
+    with Log(run) as log:
+        loss.open(log, 2**40)
+        loss.record(log, 2**40)
+
+
+def negative_steps(run):
+    loss = Loss("loss", ["a"])
+    with Log(run) as log:
+        loss.open(log, -3)
+        for step in range(-3, 2):
+            loss.record(log, step, step + 10)
+
+
+def scalars_only(run):
+    with Log(run) as log:
+        for step in range(3):
+            log.put(step, "accuracy", np.float32(step), "scalars")
+            log.put(step, "gradscope/record/0123", np.float32(step), "somebody_else")
+
+
+RUNS = {
+    "plain": plain,
+    "nested/run": plain,
+    "restart": restart,
+    "back_in_one_file": back_in_one_file,
+    "repeated_steps": repeated_steps,
+    "several_files": several_files,
+    "interleaved_files": interleaved_files,
+    "truncated": truncated,
+    "newer": newer,
+    "broken": broken,
+    "poisoned_event": poisoned_event,
+    ODD_RUN: odd_names,
+    "traced": traced,
+    "merged": merged,
+    "asked_twice": asked_twice,
+    "lost": lost,
+    "big_counts": big_counts,
+    "negative_steps": negative_steps,
+    "scalars_only": scalars_only,
+}
