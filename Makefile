@@ -39,7 +39,8 @@ demo: $(STAMPS)/demo $(PAGE)
 
 # Both run, whatever the first says; pytest's summary is the last line.
 test: $(STAMPS)/dev $(PAGE) browser
-	@set +e; page=0; (cd plugin_frontend && npm test) || page=$$?; \
+	@[ -t 1 ] || export NO_COLOR=1; \
+	page=0; (cd plugin_frontend && npm test) || page=$$?; \
 	$(PY) -m pytest $(ARGS) && exit $$page
 
 test-python: $(STAMPS)/dev $(PAGE) browser

@@ -24,6 +24,8 @@ export default defineConfig(({ mode }) => ({
   },
   test: {
     environment: 'jsdom',
+    // One jsdom for each worker rather than for each file: 1 s instead of 7.
+    pool: 'vmThreads',
     include: ['src/**/*.test.{ts,tsx}'],
     restoreMocks: true,
   },
