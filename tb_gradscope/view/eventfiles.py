@@ -13,7 +13,6 @@ import struct
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-from google.protobuf.message import DecodeError
 from tensorboard.compat.proto import event_pb2
 from tensorboard.data import provider
 from tensorboard.util import tensor_util
@@ -46,7 +45,7 @@ class EventFiles:
             try:
                 with open(path, "rb") as file:
                     self._read(run, file)
-            except (OSError, DecodeError, ValueError) as error:
+            except (OSError, ValueError) as error:
                 self.problems.setdefault(run, []).append(
                     f"{os.path.basename(path)} could be read only in part: {error}"
                 )
@@ -90,7 +89,10 @@ class EventFiles:
 
     def _read(self, run: str, file: BinaryIO) -> None:
         for record in _records(file):
-            event = event_pb2.Event.FromString(record)
+            try:
+                event = event_pb2.Event.FromString(record)
+            except Exception as error:  # protobuf's, which differ between its implementations
+                raise ValueError(f"it holds something that is no event ({error}).") from error
             for value in event.summary.value:
                 if split_tag(value.tag) is None:
                     continue

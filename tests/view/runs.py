@@ -24,7 +24,10 @@ def write_all(root):
 def plain(run):
     """Two losses; the second never reaches `b`. All states occur."""
     with Log(run) as log:
-        one, two = Loss("one", ["layer/a", "layer/b", "c"]), Loss("two", ["layer/a", "layer/b", "c"])
+        one, two = (
+            Loss("one", ["layer/a", "layer/b", "c"]),
+            Loss("two", ["layer/a", "layer/b", "c"]),
+        )
         clip = Clip("clip", ["layer/a", "layer/b", "c"])
         for series in (one, two, clip):
             series.open(log, 0)
