@@ -99,7 +99,9 @@ class DirectoryRecorder(Recorder):
             HOST.call(self._close)
 
     def _open(self) -> None:
-        self._start(Writer(tf.summary.create_file_writer(self.logdir, filename_suffix=_FILE_SUFFIX)))
+        self._start(
+            Writer(tf.summary.create_file_writer(self.logdir, filename_suffix=_FILE_SUFFIX))
+        )
 
     def _close(self) -> None:
         writer = self._stop()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import weakref
-from types import CodeType
 from typing import Any
 
 import numpy as np
@@ -12,13 +11,13 @@ import tensorflow as tf
 
 from tb_gradscope.format import messages
 from tb_gradscope.record import names, place, sources, statistics
-from tb_gradscope.record.host import HOST
 from tb_gradscope.record.observe import in_function, observe_eagerly, observe_in_graph, schema
 from tb_gradscope.record.origins import ORIGINS, Origin
 from tb_gradscope.record.recorder import Recorder
 from tb_gradscope.record.series import Description, Series
 
 _NO_TALLIES = np.zeros(0, np.int64)
+_MOST_CACHED = 10_000
 
 
 class LossKeys:
@@ -80,33 +79,31 @@ def observe_gradients(
     caller = place.find_caller()
     candidate = loss_name if loss_name is not None else names.loss_candidate(target, caller)
     number = keys.number(candidate, caller.key, target, has_output_gradients)
-    key = (
-        candidate,
-        loss_name is not None or caller.key,
-        0 if loss_name is not None else number,
-        _frame_code(caller),
-        tuple(id(source) for source in found),
-    )
+    # A name that the user gives is the loss's identity; another's is where it stands.
+    loss = (candidate, None, 0) if loss_name is not None else (candidate, caller.key, number)
+    identity = tuple(id(source) if sources.is_variable(source) else None for source in found)
+    key = (*loss, caller.line, identity)
     none = tuple(gradient is None for gradient in gradients)
     sparse = any(isinstance(gradient, tf.IndexedSlices) for gradient in gradients)
     cached = recorder.cache.get(key)
     if cached is None or not cached.is_for(found, sparse):
-        cached = _Identified(recorder, key[:3], caller, found, sparse)
+        cached = _Identified(recorder, loss, caller, found, sparse)
+        if len(recorder.cache) >= _MOST_CACHED:
+            recorder.cache.clear()
         recorder.cache[key] = cached
-    origins = [Origin(variable.name) for variable in cached.schema.variables]
-    ORIGINS.remember(gradients, origins)
+    ORIGINS.remember(gradients, cached.origins)
+    payload = functools.partial(statistics.gradient_statistics, gradients, found)
     if graph:
         description = Description(cached.schema, none)
         observe_in_graph(
             recorder,
             description,
-            lambda: tf.reshape(statistics.gradient_statistics(gradients, found), [-1]),
+            lambda: tf.reshape(payload(), [-1]),
         )
         return
     series = cached.series(recorder)
     changed = series.none != none
     series.none = none
-    payload = functools.partial(_measure, gradients, found)
     observe_eagerly(recorder, series, payload, _NO_TALLIES, changed)
 
 
@@ -134,6 +131,7 @@ class _Identified:
             caller.message(),
             label=messages.Label(sparse=sparse, replicas=1),
         )
+        self.origins = [Origin(tuple(variables), position) for position in range(len(variables))]
         self._sources = [
             _reference(source) if sources.is_variable(source) else None for source in found
         ]
@@ -151,28 +149,6 @@ class _Identified:
         if self._series is None:
             self._series = recorder.series(Description(self.schema))
         return self._series
-
-
-def _measure(gradients: list[Any], found: list[Any]) -> Any:
-    """Computes the statistics of eager gradients by one compiled function."""
-    leaves: list[Any] = []
-    layout: list[tuple[str, Any]] = []
-    for gradient, source in zip(gradients, found, strict=True):
-        if gradient is None:
-            layout.append(("none", None))
-        elif isinstance(gradient, tf.IndexedSlices):
-            layout.append(("sparse", gradient.dtype))
-            leaves += [gradient.values, tf.cast(gradient.indices, tf.int64)]
-            leaves.append(sources.shape_of(source) if gradient.dense_shape is None
-                          else tf.cast(gradient.dense_shape, tf.int64))
-        else:
-            layout.append(("dense", gradient.dtype))
-            leaves.append(gradient)
-    return None
-
-
-def _frame_code(caller: place.Caller) -> tuple[CodeType, int]:
-    return caller.frame.f_code, caller.frame.f_lasti
 
 
 def _reference(part: Any) -> Any:

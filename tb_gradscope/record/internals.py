@@ -28,8 +28,8 @@ def stop_recording() -> AbstractContextManager[None]:
         return tf.init_scope() if tf.executing_eagerly() else contextlib.nullcontext()
 
 
-def mapped_stack() -> list[tuple[str, int, str, str]]:
-    """Returns the stack, outermost first, as (file, line, function, code).
+def mapped_stack() -> list[tuple[str, int, str]]:
+    """Returns the stack, outermost first, as (file, line, function).
 
     While autograph-converted code runs, its frames are mapped back to the
     user's file. Without the private name the list is empty, and places in
@@ -38,10 +38,7 @@ def mapped_stack() -> list[tuple[str, int, str, str]]:
     try:
         from tensorflow.python.util import tf_stack
 
-        return [
-            (frame.filename, frame.lineno, frame.name, frame.line or "")
-            for frame in tf_stack.extract_stack()
-        ]
+        return [(frame.filename, frame.lineno, frame.name) for frame in tf_stack.extract_stack()]
     except (ImportError, AttributeError):
         return []
 

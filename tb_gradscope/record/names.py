@@ -10,7 +10,7 @@ from typing import Any
 
 from tb_gradscope.record import place, sources
 
-_GRADIENT = frozenset({"gradient"})
+GRADIENT = frozenset({"gradient"})
 _GREATEST_DEPTH = 3
 _MOST_VISITED = 4000
 _SKIPPED_LOCALS = ("retval_", "do_return", "fscope", "ag__", "__")
@@ -41,8 +41,9 @@ class Names:
         """Returns the name of a clip site; arguments as for `of_loss`."""
         return self._claim(("site", candidate), ("site", origin))
 
-    def of_variables(self, found: list[Any], caller: place.Caller, argument: ast.expr | None
-                     ) -> list[str]:
+    def of_variables(
+        self, found: list[Any], caller: place.Caller, argument: ast.expr | None
+    ) -> list[str]:
         """Returns the names of sources, in order.
 
         Args:
@@ -99,7 +100,7 @@ def loss_candidate(target: Any, caller: place.Caller) -> str:
     for name, value in caller.frame.f_locals.items():
         if value is target and not name.startswith(_SKIPPED_LOCALS):
             return name
-    argument = place.argument_of(caller, _GRADIENT, 0)
+    argument = place.argument_of(caller, GRADIENT, 0)
     return (ast.unparse(argument) if argument is not None else "loss")[:LONGEST]
 
 

@@ -87,4 +87,3 @@ def observe_in_graph(
         ring.keep_with_graph(slots)
         condition = tf.summary.should_record_summaries() if recorder.honours_record_if else True
         slots.record(payload, step.user_step(), condition, tally)
-

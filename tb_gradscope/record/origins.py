@@ -15,11 +15,13 @@ class Origin:
     """Where a tensor comes from.
 
     Attributes:
-      variable: name of the variable it is the gradient of.
+      names: of all variables whose gradients were made together with it.
+      position: its own among them.
       site: name of the clip site that made it, "" for a tape.
     """
 
-    variable: str
+    names: tuple[str, ...]
+    position: int
     site: str = ""
 
 

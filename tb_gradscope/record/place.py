@@ -16,6 +16,7 @@ from tb_gradscope.format import messages
 from tb_gradscope.record import internals
 
 _GENERATED = "__autograph_generated_file"
+_CONTEXTLIB = os.path.join(os.path.dirname(os.__file__), "contextlib.py")
 _LIBRARIES = tuple(
     os.path.dirname(os.path.abspath(file)) + os.sep
     for file in (tf.__file__, os.path.dirname(__file__))
@@ -61,13 +62,13 @@ def find_caller() -> Caller:
     code = frame.f_code
     file, line = code.co_filename, frame.f_lineno
     function = getattr(code, "co_qualname", code.co_name)
-    text = linecache.getline(file, line, frame.f_globals).strip()
     if _GENERATED in file:
-        for file, line, function, text in reversed(internals.mapped_stack()):
+        for file, line, function in reversed(internals.mapped_stack()):
             if not _is_library(file):
                 break
         function = function.removeprefix("tf__")
-    return Caller(frame, file, line, function, text.strip())
+    text = linecache.getline(file, line, frame.f_globals).strip()
+    return Caller(frame, file, line, function, text)
 
 
 def outer_frames(frame: FrameType) -> list[FrameType]:
@@ -129,6 +130,3 @@ def _is_library(file: str) -> bool:
 
 def _is_cell(file: str) -> bool:
     return file.startswith("<") or "ipykernel_" in file
-
-
-_CONTEXTLIB = os.path.join(os.path.dirname(os.__file__), "contextlib.py")

@@ -6,7 +6,6 @@ import collections
 import contextlib
 import dataclasses
 import functools
-import threading
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -49,7 +48,6 @@ class Recorder:
         self.names = Names()
         self.cache: dict[Any, Any] = {}
         self._every = every
-        self._lock = threading.RLock()
         self._series: dict[str, Series] = {}
         self._rings: dict[str, Ring] = {}
         self._adopted: list[Ring] = []
@@ -64,19 +62,19 @@ class Recorder:
 
     def series(self, description: Description) -> Series:
         """Returns the series of this description, a new one or that of before."""
-        with self._lock:
-            return self._series.setdefault(description.series, Series(description))
+        found = self._series.get(description.series)
+        return found or self._series.setdefault(description.series, Series(description))
 
     def ring(self, description: Description) -> Ring:
         """Returns the ring through which graphs hand over this series."""
-        with self._lock:
-            found = self._rings.get(description.series)
-            if found is None:
-                tallies = CLIP_TALLIES if description.is_clip else 0
-                found = Ring(description.width, tallies, self.every, description)
-                found.owner = weakref.ref(self)
-                self._rings[description.series] = found
-            return found
+        # No lock: making a ring waits for the host thread, which calls `series`.
+        found = self._rings.get(description.series)
+        if found is None:
+            tallies = CLIP_TALLIES if description.is_clip else 0
+            made = Ring(description.width, tallies, self.every, description)
+            found = self._rings.setdefault(description.series, made)
+            found.owner = weakref.ref(self)
+        return found
 
     def trace(self, description: Description, step: int | None) -> None:
         """Writes at once what tracing has shown, in case no step is ever run."""

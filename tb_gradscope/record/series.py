@@ -21,9 +21,10 @@ from tb_gradscope.format.statistics import STATISTIC_COUNT, State, Statistic
 from tb_gradscope.record.ring import Slot
 from tb_gradscope.record.writer import Writer
 
-CLIP_HEADER = 4  # threshold, norm before, norm after, scale
+CLIP_HEADER = 6  # threshold, norm before, norm after, scale, clipped, not finite
 CLIP_TALLIES = 2  # calls clipped, calls with a norm that is not finite
 CLIPPED, NONFINITE = 0, 1
+NONE_MARK = -1.0  # in place of the norm of a gradient that is None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +68,7 @@ class Series:
     Attributes:
       calls: calls counted in eager code so far.
       none: None pattern of the last eager call.
+      tallies: int64 `[tally]` of all eager calls, an array or a tensor.
     """
 
     def __init__(self, description: Description) -> None:
@@ -74,6 +76,7 @@ class Series:
         self.id = description.series
         self.calls = 0
         self.none: tuple[bool, ...] = ()
+        self.tallies: Any = np.zeros(CLIP_TALLIES if description.is_clip else 0, np.int64)
         count = len(description.schema.variables)
         self._states = np.full(count, State.OK, np.int64)
         self._state_counts = np.zeros((count, len(COUNTED)), np.int64)
@@ -102,9 +105,7 @@ class Series:
 
     def lose(self, writer: Writer, step: int, count: int) -> None:
         """Says that records were overwritten before they could be written."""
-        event = messages.Event(
-            version=tags.FORMAT_VERSION, kind=messages.Event.LOST, count=count
-        )
+        event = messages.Event(version=tags.FORMAT_VERSION, kind=messages.Event.LOST, count=count)
         writer.event(self.id, step, event)
 
     def _open(self, writer: Writer, step: int) -> None:
@@ -126,27 +127,22 @@ class Series:
         writer.record(self.id, step, encode_gradient(record))
 
     def _write_clip(self, writer: Writer, step: int, slot: Slot) -> None:
-        calls, tallies = slot.call + 1, slot.tallies
+        calls, tallies, header = slot.call + 1, slot.tallies, slot.payload[:CLIP_HEADER]
         if not self.description.counts_every_call:
-            self._recorded_tallies += tallies
+            self._recorded_tallies += header[4:].astype(np.int64)
             calls, tallies = self._records, self._recorded_tallies
-        header, norms = slot.payload[:CLIP_HEADER], slot.payload[CLIP_HEADER:].reshape(-1, 2)
-        norms = norms.copy()
-        norms[np.array(self.description.none, bool)] = none_norm()
+        norms = slot.payload[CLIP_HEADER:].reshape(-1, 2).copy()
+        norms[norms == NONE_MARK] = none_norm()
         if tallies[CLIPPED] and not self._has_clipped:
             self._has_clipped = True
-            event = messages.Event(
-                version=tags.FORMAT_VERSION, kind=messages.Event.CLIP_ONSET
-            )
+            event = messages.Event(version=tags.FORMAT_VERSION, kind=messages.Event.CLIP_ONSET)
             writer.event(self.id, step, event)
         record = ClipRecord(
-            norms, calls, int(tallies[CLIPPED]), int(tallies[NONFINITE]), *map(float, header)
+            norms, calls, int(tallies[CLIPPED]), int(tallies[NONFINITE]), *map(float, header[:4])
         )
         writer.record(self.id, step, encode_clip(record))
 
-    def _event(
-        self, kind: int, rows: npt.NDArray[np.int64], states: npt.NDArray[np.int64]
-    ) -> Any:
+    def _event(self, kind: int, rows: npt.NDArray[np.int64], states: npt.NDArray[np.int64]) -> Any:
         return messages.Event(
             version=tags.FORMAT_VERSION,
             kind=kind,

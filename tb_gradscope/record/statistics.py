@@ -10,6 +10,7 @@ IndexedSlices that have the same index are summed first, as an optimizer does.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from typing import Any
 
@@ -25,11 +26,9 @@ _SAFE_MAX, _SAFE_MIN = 1e18, 1e-18
 # Below this ratio of variance to squared mean, E[x^2] - E[x]^2 has lost its digits.
 _CANCELLED = 1e-4
 
-_MOMENTS = 6  # sum of squares, largest magnitude, sum (real, imaginary), nonzero, size
-
 
 def gradient_statistics(gradients: list[Any], sources: list[Any]) -> Any:
-    """Returns the statistics of one call of `tape.gradient`.
+    """Returns the statistics of one call of `tape.gradient`, eagerly or in a graph.
 
     Args:
       gradients: tensors, IndexedSlices and None, one for each source.
@@ -38,38 +37,74 @@ def gradient_statistics(gradients: list[Any], sources: list[Any]) -> Any:
     Returns:
       float32 `[variable, statistic]`, in the order of `Statistic`.
     """
-    parts = [_Part.of(gradient, source) for gradient, source in zip(gradients, sources)]
-    there = [index for index, part in enumerate(parts) if part is not None]
-    norms = tf.stack([variable_norm(source) for source in sources])
-    if there:
-        known = [part for part in parts if part is not None]
+    parts = [_part_of(gradient, source) for gradient, source in zip(gradients, sources)]
+    values = [_value_of(source) for source in sources]
+    if not tf.executing_eagerly():
+        return _statistics(parts, values)
+    # One call of a compiled function rather than a thousand eager operations.
+    layout = tuple(
+        (part and (part.kind, part.dtype), None if value is None else value.dtype)
+        for part, value in zip(parts, values, strict=True)
+    )
+    arguments = [argument for part in parts if part for argument in part.arguments]
+    arguments += [value for value in values if value is not None]
+    return _compiled(layout)(*arguments)
+
+
+def _statistics(parts: list[_Part | None], values: list[Any]) -> Any:
+    known = [part for part in parts if part is not None]
+    missing = np.full([1, STATISTIC_COUNT], np.nan, np.float32)
+    missing[0, Statistic.STATE] = State.NONE
+    rows = tf.constant(missing)
+    if known:
         fast, trusted = _from_moments(tf.stack([part.moments() for part in known]))
-        values = tf.cond(
+        rows = tf.cond(
             tf.reduce_all(trusted),
             lambda: fast,
             lambda: tf.where(
                 trusted[:, None], fast, tf.stack([part.carefully() for part in known])
             ),
         )
-    else:
-        values = tf.zeros([0, STATISTIC_COUNT], tf.float32)
-    missing = np.full([1, STATISTIC_COUNT], np.nan, np.float32)
-    missing[0, Statistic.STATE] = State.NONE
-    # One more row stands for every None.
-    values = tf.concat([values, tf.constant(missing)], 0)
-    order = {index: position for position, index in enumerate(there)}
-    rows = tf.gather(values, [order.get(index, len(there)) for index in range(len(sources))])
+        # One more row stands for every None.
+        rows = tf.concat([rows, tf.constant(missing)], 0)
+    positions = np.cumsum([part is not None for part in parts]) - 1
+    index = [p if part is not None else len(known) for p, part in zip(positions, parts)]
+    nan = tf.constant(np.nan, tf.float32)
+    norms = tf.stack([nan if value is None else norm(value) for value in values])
+    rows = tf.gather(rows, tf.constant(index, tf.int32))
     return tf.concat([rows[:, : Statistic.VARIABLE_NORM], norms[:, None]], 1)
 
 
-def variable_norm(source: Any) -> Any:
-    """Returns the L2 norm of a variable as a float32 scalar, NaN for anything else."""
+@functools.lru_cache(maxsize=256)
+def _compiled(layout: tuple[Any, ...]) -> Any:
+    """Returns `_statistics` for gradients of these kinds and dtypes, whatever their shapes."""
+
+    def function(*arguments: Any) -> Any:
+        left = list(arguments)
+        parts = [
+            _Part(*kind, [left.pop(0) for _ in range(_ARGUMENTS[kind[0]])]) if kind else None
+            for kind, _ in layout
+        ]
+        return _statistics(parts, [left.pop(0) if dtype else None for _, dtype in layout])
+
+    signature: list[Any] = []
+    for kind, _ in layout:
+        signature += _signature(*kind) if kind else []
+    signature += [tf.TensorSpec(None, dtype) for _, dtype in layout if dtype]
+    compiled = tf.function(function, input_signature=signature, autograph=False)
+    return HOST.call(compiled.get_concrete_function)
+
+
+def _value_of(source: Any) -> Any | None:
+    """Returns the value of a variable of numbers, None for anything else."""
     handle = handle_of(source)
+    if handle is None:
+        return None
     dtype = tf.as_dtype(source.dtype)
-    if handle is None or not (dtype.is_floating or dtype.is_complex):
-        return tf.constant(np.nan, tf.float32)
+    if not (dtype.is_floating or dtype.is_complex):
+        return None
     # The raw read, because an ordinary one makes outer tapes watch the variable.
-    return norm(tf.raw_ops.ReadVariableOp(resource=handle, dtype=dtype))
+    return tf.raw_ops.ReadVariableOp(resource=handle, dtype=dtype)
 
 
 def norm(tensor: Any) -> Any:
@@ -79,56 +114,60 @@ def norm(tensor: Any) -> Any:
     return tf.cast(tf.sqrt(squares), tf.float32)
 
 
+@dataclasses.dataclass(frozen=True)
 class _Part:
-    """One gradient: the function that measures it, and what that function needs."""
+    """One gradient: what the function that measures it needs.
 
-    def __init__(self, kind: str, dtype: Any, arguments: list[Any]) -> None:
-        self._kind = kind
-        self._dtype = dtype
-        self._arguments = arguments
+    Attributes:
+      kind: "dense" or "sparse".
+      dtype: of its values.
+      arguments: the values; sparse: values, indices, number of rows in all.
+    """
 
-    @classmethod
-    def of(cls, gradient: Any, source: Any) -> _Part | None:
-        if gradient is None:
-            return None
-        if isinstance(gradient, tf.IndexedSlices):
-            shape = gradient.dense_shape
-            rows = shape_of(source)[0] if shape is None else shape[0]
-            arguments = [
-                gradient.values,
-                tf.cast(gradient.indices, tf.int64),
-                tf.cast(rows, tf.float32),
-            ]
-            return cls("sparse", gradient.values.dtype, arguments)
-        if not isinstance(gradient, tf.Tensor):  # a RaggedTensor or another composite
-            gradient = tf.concat(
-                [tf.reshape(part, [-1]) for part in _float_parts(gradient)], 0
-            )
-        return cls("dense", gradient.dtype, [gradient])
+    kind: str
+    dtype: Any
+    arguments: list[Any]
 
     def moments(self) -> Any:
-        return _function(f"{self._kind}_moments", self._dtype)(*self._arguments)
+        return _function(f"{self.kind}_moments", self.kind, self.dtype)(*self.arguments)
 
     def carefully(self) -> Any:
-        return _function(f"{self._kind}_carefully", self._dtype)(*self._arguments)
+        return _function(f"{self.kind}_carefully", self.kind, self.dtype)(*self.arguments)
 
 
-def _float_parts(composite: Any) -> list[Any]:
-    parts = tf.nest.flatten(composite, expand_composites=True)
-    return [part for part in parts if part.dtype.is_floating or part.dtype.is_complex]
+_ARGUMENTS = {"dense": 1, "sparse": 3}
+
+
+def _part_of(gradient: Any, source: Any) -> _Part | None:
+    if gradient is None:
+        return None
+    if isinstance(gradient, tf.IndexedSlices):
+        shape = gradient.dense_shape
+        rows = tf.cast((shape_of(source) if shape is None else shape)[0], tf.float32)
+        indices = tf.cast(gradient.indices, tf.int64)
+        return _Part("sparse", gradient.values.dtype, [gradient.values, indices, rows])
+    if not isinstance(gradient, tf.Tensor):  # a RaggedTensor or another composite
+        parts = tf.nest.flatten(gradient, expand_composites=True)
+        numbers = [part for part in parts if part.dtype.is_floating or part.dtype.is_complex]
+        gradient = tf.concat([tf.reshape(part, [-1]) for part in numbers], 0)
+    return _Part("dense", gradient.dtype, [gradient])
+
+
+def _signature(kind: str, dtype: Any) -> list[Any]:
+    rest = [tf.TensorSpec([None], tf.int64), tf.TensorSpec([], tf.float32)]
+    return [tf.TensorSpec(None, dtype), *(rest if kind == "sparse" else [])]
 
 
 @functools.cache
-def _function(name: str, dtype: Any) -> Any:
+def _function(name: str, kind: str, dtype: Any) -> Any:
     """Returns one measuring function, traced once for all shapes and graphs.
 
     A graph holds one call of it for each gradient rather than its twenty
     operations, which keeps tracing quick; TensorFlow inlines it later.
     """
-    signature = [tf.TensorSpec(None, dtype)]
-    if name.startswith("sparse"):
-        signature += [tf.TensorSpec([None], tf.int64), tf.TensorSpec([], tf.float32)]
-    function = tf.function(globals()[f"_{name}"], input_signature=signature, autograph=False)
+    function = tf.function(
+        globals()[f"_{name}"], input_signature=_signature(kind, dtype), autograph=False
+    )
     return HOST.call(function.get_concrete_function)
 
 
@@ -142,7 +181,12 @@ def _sparse_moments(values: Any, indices: Any, rows: Any) -> Any:
 
 
 def _moments(gradient: Any, size: Any) -> Any:
-    """Returns float32 `[_MOMENTS]`; `size` counts elements that are not stored too."""
+    """Returns float32 [squares, largest, sum (real, imaginary), nonzero, size].
+
+    Args:
+      gradient: the values.
+      size: number of elements, those that are not stored (zeros) counted too.
+    """
     real, imaginary = _parts(gradient)
     squares = 2.0 * tf.nn.l2_loss(real)
     total = tf.reduce_sum(real)
@@ -180,9 +224,7 @@ def _from_moments(moments: Any) -> tuple[Any, Any]:
         Statistic.MAX_ABS: largest,
         Statistic.MEAN: mean,
         Statistic.STD: tf.sqrt(variance),
-        Statistic.ZERO_FRACTION: tf.where(
-            size > 0, 1 - tf.math.divide_no_nan(nonzero, size), 0.0
-        ),
+        Statistic.ZERO_FRACTION: tf.where(size > 0, 1 - tf.math.divide_no_nan(nonzero, size), 0.0),
     }
     return tf.stack([columns.get(statistic, none) for statistic in Statistic], 1), trusted
 
@@ -218,8 +260,9 @@ def _carefully(gradient: Any, size: Any) -> Any:
         largest = scale * tf.reduce_max(magnitudes)
     nonzero = tf.cast(tf.math.count_nonzero(gradient, dtype=tf.int64), tf.float64)
     state = tf.where(
-        nan_count > 0, State.NAN, tf.where(inf_count > 0, State.INF,
-                                           tf.where(nonzero > 0, State.OK, State.ZERO))
+        nan_count > 0,
+        State.NAN,
+        tf.where(inf_count > 0, State.INF, tf.where(nonzero > 0, State.OK, State.ZERO)),
     )
     columns = {
         Statistic.STATE: state,

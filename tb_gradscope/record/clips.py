@@ -1,0 +1,197 @@
+"""What a clip function hands to the recorder."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tb_gradscope.format import messages
+from tb_gradscope.record import place, sources
+from tb_gradscope.record.failure import say_once
+from tb_gradscope.record.observe import in_function, observe_eagerly, observe_in_graph, schema
+from tb_gradscope.record.origins import ORIGINS, Origin
+from tb_gradscope.record.recorder import Recorder
+from tb_gradscope.record.series import NONE_MARK, Description
+from tb_gradscope.record.statistics import norm
+
+_METHODS = {
+    messages.Clip.GLOBAL_NORM: "clip_by_global_norm",
+    messages.Clip.NORM: "clip_by_norm",
+    messages.Clip.VALUE: "clip_by_value",
+    messages.Clip.CUSTOM: "record_clipping",
+}
+_KNOWN_CALLS = frozenset(_METHODS.values())
+
+
+@dataclasses.dataclass(frozen=True)
+class ClipCall:
+    """One call of a clip function.
+
+    Attributes:
+      method: a `Clip.Method`.
+      before: gradients that went in; None is data.
+      after: gradients that came out, in the same order.
+      threshold: a number, a tensor or None.
+      global_norm: the norm TensorFlow compared with, or None if it computed none.
+      name: given by the user, or None.
+      variables: given by the user, or None.
+    """
+
+    method: int
+    before: list[Any]
+    after: list[Any]
+    threshold: Any
+    global_norm: Any
+    name: str | None
+    variables: Any
+
+
+def observe_clip(recorder: Recorder, call: ClipCall) -> None:
+    """Records one call of a clip function."""
+    if not call.before:
+        return
+    graph = in_function()
+    known = [None if gradient is None else ORIGINS.of(gradient) for gradient in call.before]
+    caller = place.find_caller()
+    variables = _variables(recorder, call, known, caller)
+    site = _site_name(recorder, call, caller)
+    every_name = tuple(variable.name for variable in variables)
+    ORIGINS.remember(
+        call.after, [Origin(every_name, position, site) for position in range(len(variables))]
+    )
+    none = tuple(gradient is None for gradient in call.before)
+    described = schema(
+        messages.Schema.CLIP,
+        site,
+        variables,
+        caller.message(),
+        label=messages.Label(replicas=1),
+        clip=messages.Clip(
+            method=call.method,
+            after=next((origin.site for origin in known if origin and origin.site), ""),
+        ),
+    )
+    # The global norm is there in every call; other norms cost a pass over the gradient.
+    counts_every_call = call.global_norm is not None
+    description = Description(described, none, counts_every_call)
+    payload = functools.partial(_payload, call)
+    tally = _tally(call) if counts_every_call else None
+    if graph:
+        observe_in_graph(recorder, description, payload, tally)
+        return
+    series = recorder.series(description)
+    if tally is not None:
+        series.tallies = series.tallies + tally
+    changed = series.none != none
+    series.none = none
+    observe_eagerly(recorder, series, payload, series.tallies, changed)
+
+
+def _variables(
+    recorder: Recorder, call: ClipCall, known: list[Origin | None], caller: place.Caller
+) -> list[Any]:
+    """Returns a `Variable` message for each gradient."""
+    given = [] if call.variables is None else tf.nest.flatten(call.variables)
+    if given and len(given) != len(call.before):
+        say_once(
+            f"tb_gradscope: {_METHODS[call.method]} at {caller.file}:{caller.line} got "
+            f"{len(call.before)} gradients and variables={len(given)} variables; expected one "
+            "for each gradient, in the same order. The variables are ignored."
+        )
+        given = []
+    if given:
+        spelled = recorder.names.of_variables(given, caller, None)
+        return [sources.describe(v, name) for v, name in zip(given, spelled, strict=True)]
+    from_one_list = next(
+        (
+            origin.names
+            for position, origin in enumerate(known)
+            if origin and origin.position == position and len(origin.names) == len(known)
+        ),
+        None,
+    )
+    argument = place.argument_of(caller, _KNOWN_CALLS, 0)
+    spelled = recorder.names.of_variables(call.before, caller, argument)
+    described = []
+    for position, (gradient, origin) in enumerate(zip(call.before, known, strict=True)):
+        if origin is not None:
+            name = origin.names[origin.position]
+        elif gradient is None and from_one_list is not None:
+            name = from_one_list[position]
+        else:
+            name = spelled[position]
+        described.append(sources.describe(gradient, name))
+    return described
+
+
+def _site_name(recorder: Recorder, call: ClipCall, caller: place.Caller) -> str:
+    if call.name is not None:
+        return recorder.names.of_site(call.name, None)
+    return recorder.names.of_site(_METHODS[call.method], (*caller.key, caller.line))
+
+
+def _tally(call: ClipCall) -> Any:
+    """Returns int64 [clipped, not finite], 0 or 1 each, for this call."""
+    norms = tf.cast(call.global_norm, tf.float32)
+    finite = tf.math.is_finite(norms)
+    clipped = finite & (norms > tf.cast(call.threshold, tf.float32))
+    return tf.cast(tf.stack([clipped, ~finite]), tf.int64)
+
+
+def _payload(call: ClipCall) -> Any:
+    """Returns float32 [threshold, norm before, after, scale, clipped, not finite, norms...]."""
+    before = [None if gradient is None else _as_tensor(gradient) for gradient in call.before]
+    after = [None if gradient is None else _as_tensor(gradient) for gradient in call.after]
+    norms_before, norms_after = _norms(before), _norms(after)
+    threshold = np.nan if call.threshold is None else tf.reduce_max(call.threshold)
+    threshold = tf.cast(threshold, tf.float32)
+    whole_before, whole_after = _whole(norms_before), _whole(norms_after)
+    if call.global_norm is not None:
+        whole_before = tf.cast(call.global_norm, tf.float32)
+    finite = tf.math.is_finite(whole_before)
+    if call.method in (messages.Clip.GLOBAL_NORM, messages.Clip.NORM):
+        clipped = whole_before > threshold
+    else:
+        clipped = tf.reduce_any(
+            [_differ(b, a) for b, a in zip(before, after, strict=True) if b is not None] or [False]
+        )
+    clipped = clipped & finite
+    scale = tf.where(clipped, tf.math.divide_no_nan(whole_after, whole_before), 1.0)
+    scale = tf.where(tf.math.is_finite(whole_after) & finite, scale, np.nan)
+    flags = [tf.cast(clipped, tf.float32), tf.cast(~finite, tf.float32)]
+    header = tf.stack([threshold, whole_before, whole_after, scale, *flags])
+    none = np.array([gradient is None for gradient in before])
+    norms = tf.where(none[:, None], NONE_MARK, tf.stack([norms_before, norms_after], 1))
+    return tf.concat([header, tf.reshape(norms, [-1])], 0)
+
+
+def _norms(gradients: list[Any]) -> Any:
+    return tf.stack([tf.constant(0.0) if g is None else norm(g) for g in gradients])
+
+
+def _whole(norms: Any) -> Any:
+    """Returns the norm of all from the norms of each, without squaring large numbers."""
+    largest = tf.reduce_max(norms)
+    scaled = tf.math.divide_no_nan(norms, largest)
+    # A NaN or infinity must come out as such.
+    odd = tf.reduce_sum(norms)
+    whole = largest * tf.sqrt(tf.reduce_sum(scaled**2))
+    return tf.where(tf.math.is_finite(odd), whole, odd)
+
+
+def _differ(before: Any, after: Any) -> Any:
+    """Tells whether clipping changed any element."""
+    if isinstance(before, tf.IndexedSlices) != isinstance(after, tf.IndexedSlices):
+        return tf.abs(norm(before) - norm(after)) > 1e-6 * norm(before)
+    if isinstance(before, tf.IndexedSlices):
+        before, after = before.values, after.values
+    return tf.reduce_any(before != after)
+
+
+def _as_tensor(gradient: Any) -> Any:
+    is_tensor = isinstance(gradient, tf.IndexedSlices | tf.Tensor)
+    return gradient if is_tensor else tf.convert_to_tensor(gradient)
