@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Hashable, Mapping
 from typing import Any
+
+import numpy as np
 
 from tb_gradscope.format import messages
 from tb_gradscope.format.history import ClipHistory, RunHistory, Variable
@@ -12,11 +15,21 @@ from tb_gradscope.view import meaning, schema
 from tb_gradscope.view.cache import Cache
 from tb_gradscope.view.clips import merge_clips, read_clips
 from tb_gradscope.view.losses import GradientSeries, merge, read_gradients
-from tb_gradscope.view.provider import EMPTY, Listing, Source, Stamp, new_cache, token
+from tb_gradscope.view.provider import (
+    EMPTY,
+    Column,
+    Listing,
+    Source,
+    Stamp,
+    in_background,
+    new_cache,
+    token,
+)
 from tb_gradscope.view.series import Series, first_line, read_series
 from tb_gradscope.view.summary import summarize
 
 _CACHE_BYTES = 768 << 20
+_LISTING_SECONDS = 10.0
 
 
 class Histories:
@@ -28,10 +41,29 @@ class Histories:
         self._decoded = Cache(_CACHE_BYTES)
         self._lock = threading.Lock()
         self._busy: dict[tuple[str, str], threading.Lock] = {}
+        self._listings = Cache(100)
 
     def source(self, ctx: Any = None, experiment: str = "") -> Source:
         """Returns what to read one experiment from."""
         return Source(self._provider, self._columns, ctx, experiment)
+
+    def listing(self, source: Source, audience: Hashable = "", recent: bool = False) -> Listing:
+        """Returns all runs and their tags.
+
+        Asking takes 90 ms with the data server, too long for a slider.
+
+        Args:
+          source: where from.
+          audience: who asks; what one may see another must not.
+          recent: the last answer will do, unless it is old.
+        """
+        key = (source.experiment, audience)
+        found = self._listings.get(key, "") if recent else None
+        if found is None or time.monotonic() - found[0] > _LISTING_SECONDS:
+            found = (time.monotonic(), source.listing())
+            self._listings.put(key, "", found, 1)
+        listing: Listing = found[1]
+        return listing
 
     def summary(self, source: Source, run: str, tags: Mapping[str, Stamp]) -> schema.RunSummary:
         """Returns a run in few words."""
@@ -51,71 +83,75 @@ class Histories:
         with busy:
             found = self._decoded.get(key, stamp)
             if found is None:
-                found = self._read(source, run, tags)
+                found, lasting = self._read(source, run, tags)
                 cost = sum(loss.values.nbytes for loss in found.losses)
                 cost += sum(clip.norms.nbytes for clip in found.clips)
-                self._decoded.put(key, stamp, found, cost + 10_000)
+                if lasting:
+                    self._decoded.put(key, stamp, found, cost + 10_000)
         history: RunHistory = found
         return history
 
-    def _read(self, source: Source, run: str, tags: Mapping[str, Stamp]) -> RunHistory:
-        problems: list[str] = []
+    def _read(self, source: Source, run: str, tags: Mapping[str, Stamp]) -> tuple[RunHistory, bool]:
+        """Returns the run, and whether it would be the same next time."""
+        problems, lasting = list[str](), True
         variables: dict[str, Variable] = {}
         losses: dict[str, list[GradientSeries]] = {}
         clips: dict[str, list[ClipHistory]] = {}
-        for series in read_series(source, run, tags, problems):
-            try:
-                if series.schema.kind == messages.Schema.CLIP:
-                    clips.setdefault(series.schema.name, []).append(
-                        self._clips(source, run, series, problems)
+        found = read_series(source, run, tags, problems)
+        known = {one.id: self._decoded.get(*self._key(source, run, one)) for one in found}
+        waiting = {
+            one.id: in_background(one.records, source, run)
+            for one in found
+            if known[one.id] is None
+        }
+        for series in found:
+            decoded, readable = known[series.id], True
+            if decoded is None:
+                try:
+                    column = waiting[series.id].result()
+                except Exception as error:  # what is rare of it can still be shown
+                    column, readable = EMPTY, False
+                    lasting &= isinstance(error, TypeError | ValueError)
+                    problems.append(
+                        f"{series.title}: its records could not be read: {first_line(error)}"
                     )
-                else:
-                    one = self._gradients(source, run, series, problems)
-                    losses.setdefault(series.schema.name, []).append(one)
-                    for stored in series.schema.variables:
-                        variables[stored.name] = meaning.variable(stored)
-            except Exception as error:  # one broken series must not hide the others
-                problems.append(f"{series.title} could not be read: {first_line(error)}")
+                decoded = _decode(series, column, readable)
+                if readable:
+                    cost = sum(array.nbytes for array in vars(decoded[0]).values() if _big(array))
+                    self._decoded.put(*self._key(source, run, series), decoded, cost + 10_000)
+            one, of_series = decoded
+            problems += of_series
+            if isinstance(one, ClipHistory):
+                clips.setdefault(one.name, []).append(one)
+            else:
+                losses.setdefault(series.schema.name, []).append(one)
+                for stored in series.schema.variables:
+                    variables[stored.name] = meaning.variable(stored)
         positions = {name: i for i, name in enumerate(variables)}
-        return RunHistory(
+        history = RunHistory(
             name=run,
             variables=tuple(variables.values()),
             losses=tuple(merge(parts, positions) for parts in losses.values()),
             clips=tuple(merge_clips(parts) for parts in clips.values()),
             problems=tuple(dict.fromkeys(problems)),
         )
+        return history, lasting
 
-    def _gradients(
-        self, source: Source, run: str, series: Series, problems: list[str]
-    ) -> GradientSeries:
-        # The schema and events enter as well, so their state is part of the stamp.
-        key = ("gradients", source.experiment, run, series.id)
+    def _key(self, source: Source, run: str, series: Series) -> tuple[Any, Any]:
+        # The schema and the events are part of what is decoded, so of the stamp too.
         stamp = (series.stamp, series.last_seen, len(series.events))
-        found = self._decoded.get(key, stamp)
-        if found is None:
-            try:
-                column, readable = series.records(source, run), True
-            except Exception as error:  # what is rare of it can still be shown
-                problems.append(
-                    f"{series.title}: its records could not be read: {first_line(error)}"
-                )
-                column, readable = EMPTY, False
-            found = read_gradients(series, column, readable)
-            if readable:
-                self._decoded.put(key, stamp, found, found.values.nbytes + 10_000)
-        problems += found.problems
-        gradients: GradientSeries = found
-        return gradients
-
-    def _clips(self, source: Source, run: str, series: Series, problems: list[str]) -> ClipHistory:
-        try:
-            column = series.records(source, run)
-        except Exception as error:  # the site itself can still be shown
-            problems.append(f"{series.title}: its records could not be read: {first_line(error)}")
-            column = EMPTY
-        return read_clips(series, column, problems)
+        return ("series", source.experiment, run, series.id), stamp
 
 
-def read_all(histories: Histories, source: Source, listing: Listing) -> dict[str, RunHistory]:
-    """Reads every run, by name."""
-    return {run: histories.run(source, run, tags) for run, tags in listing.items()}
+def _decode(
+    series: Series, column: Column, readable: bool
+) -> tuple[GradientSeries | ClipHistory, tuple[str, ...]]:
+    problems: list[str] = []
+    if series.schema.kind == messages.Schema.CLIP:
+        return read_clips(series, column, problems), tuple(problems)
+    gradients = read_gradients(series, column, readable)
+    return gradients, gradients.problems
+
+
+def _big(attribute: Any) -> bool:
+    return isinstance(attribute, np.ndarray)

@@ -20,7 +20,7 @@ from tb_gradscope.format.packing import Floats
 from tb_gradscope.format.tags import EVENTS_PLUGIN_NAME, PLUGIN_NAME
 from tb_gradscope.view import answers, assets, schema
 from tb_gradscope.view.history import Histories
-from tb_gradscope.view.provider import Source, token
+from tb_gradscope.view.provider import Listing, Source, token
 
 _logger = tb_logging.get_logger()
 
@@ -75,8 +75,7 @@ class GradscopePlugin(base_plugin.TBPlugin):  # type: ignore[misc]
         return base_plugin.FrontendMetadata(es_module_path="/static/index.js", tab_name="GradScope")
 
     def _index(self, request: Request) -> Response:
-        source = self._source(request)
-        listing = source.listing()
+        source, listing = self._listing(request)
         current = token(source.experiment, listing)
         if request.args.get("since") == current:
             return _json(request, schema.Index(current, True, ()))
@@ -84,7 +83,7 @@ class GradscopePlugin(base_plugin.TBPlugin):  # type: ignore[misc]
         return _json(request, schema.Index(current, False, tuple(runs)))
 
     def _run(self, request: Request) -> Response:
-        run, current = self._history(request)
+        run, current = self._history(request, recent=False)
         return _json(request, answers.run(run, current))
 
     def _matrix(self, request: Request) -> Response:
@@ -107,18 +106,22 @@ class GradscopePlugin(base_plugin.TBPlugin):  # type: ignore[misc]
         names = {clip.name: clip for clip in run.clips}
         return _numbers(request, answers.clip(_named(request, run, "site", names)))
 
-    def _source(self, request: Request) -> Source:
+    def _listing(self, request: Request, recent: bool = False) -> tuple[Source, Listing]:
         environment = request.environ
-        return self._histories.source(
+        source = self._histories.source(
             plugin_util.context(environment), plugin_util.experiment_id(environment)
         )
+        audience = (request.headers.get("Authorization"), request.headers.get("Cookie"))
+        return source, self._histories.listing(source, audience, recent)
 
-    def _history(self, request: Request) -> tuple[RunHistory, str]:
+    def _history(self, request: Request, recent: bool = True) -> tuple[RunHistory, str]:
         name = _text(request, "run")
-        source = self._source(request)
-        tags = source.listing().get(name)
-        if tags is None:
+        source, listing = self._listing(request, recent)
+        if name not in listing and recent:
+            source, listing = self._listing(request)
+        if name not in listing:
             raise errors.NotFoundError(f"There is no run {name!r} with gradients recorded.")
+        tags = listing[name]
         return self._histories.run(source, name, tags), token(source.experiment, tags)
 
 

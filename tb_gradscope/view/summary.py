@@ -17,12 +17,13 @@ def summarize(source: Source, run: str, tags: Mapping[str, Stamp]) -> schema.Run
     losses, clips, variables = set[str](), set[str](), set[str]()
     missing = set[tuple[str, str]]()
     first, last = list[int](), list[int]()
-    for series in read_series(source, run, tags, []):
+    found = read_series(source, run, tags, [])
+    records = {one.record_tag: one.stamp for one in found if one.record_tag}
+    last += source.last_steps(run, records).values()
+    for series in found:
         name, rows = series.schema.name, series.schema.variables
         first.append(series.first_step)
         last.append(series.first_step)
-        if series.record_tag:
-            last.append(source.last_step(run, series.record_tag, series.stamp))
         if series.schema.kind == messages.Schema.CLIP:
             clips.add(name)
             continue
