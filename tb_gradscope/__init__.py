@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     from tb_gradscope.record.clipping import clip_by_norm as clip_by_norm
     from tb_gradscope.record.clipping import clip_by_value as clip_by_value
     from tb_gradscope.record.clipping import record_clipping as record_clipping
+    from tb_gradscope.record.destination import record as record
     from tb_gradscope.record.failure import GradscopeWarning as GradscopeWarning
     from tb_gradscope.record.recorder import Recorder as Recorder
-    from tb_gradscope.record.destination import record as record
     from tb_gradscope.record.tape import GradientTape as GradientTape
     from tb_gradscope.view.load import History as History
     from tb_gradscope.view.load import load as load

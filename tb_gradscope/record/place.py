@@ -63,9 +63,8 @@ def find_caller() -> Caller:
     file, line = code.co_filename, frame.f_lineno
     function = getattr(code, "co_qualname", code.co_name)
     if _GENERATED in file:
-        for file, line, function in reversed(internals.mapped_stack()):
-            if not _is_library(file):
-                break
+        mapped = (entry for entry in internals.mapped_stack()[::-1] if not _is_library(entry[0]))
+        file, line, function = next(mapped, (file, line, function))
         function = function.removeprefix("tf__")
     text = linecache.getline(file, line, frame.f_globals).strip()
     return Caller(frame, file, line, function, text)
@@ -121,7 +120,7 @@ def _parsed_calls(_file: str, _hash: int, lines: tuple[str, ...]) -> tuple[ast.C
 
 def _called(call: ast.Call) -> str:
     function = call.func
-    return getattr(function, "attr", None) or getattr(function, "id", "")
+    return str(getattr(function, "attr", None) or getattr(function, "id", ""))
 
 
 def _is_library(file: str) -> bool:

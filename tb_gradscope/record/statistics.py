@@ -37,7 +37,9 @@ def gradient_statistics(gradients: list[Any], sources: list[Any]) -> Any:
     Returns:
       float32 `[variable, statistic]`, in the order of `Statistic`.
     """
-    parts = [_part_of(gradient, source) for gradient, source in zip(gradients, sources)]
+    parts = [
+        _part_of(gradient, source) for gradient, source in zip(gradients, sources, strict=True)
+    ]
     values = [_value_of(source) for source in sources]
     if not tf.executing_eagerly():
         return _statistics(parts, values)
@@ -67,8 +69,8 @@ def _statistics(parts: list[_Part | None], values: list[Any]) -> Any:
         )
         # One more row stands for every None.
         rows = tf.concat([rows, tf.constant(missing)], 0)
-    positions = np.cumsum([part is not None for part in parts]) - 1
-    index = [p if part is not None else len(known) for p, part in zip(positions, parts)]
+    there = np.array([part is not None for part in parts])
+    index = np.where(there, np.cumsum(there) - 1, len(known))
     nan = tf.constant(np.nan, tf.float32)
     norms = tf.stack([nan if value is None else norm(value) for value in values])
     rows = tf.gather(rows, tf.constant(index, tf.int32))

@@ -15,7 +15,7 @@ from tb_gradscope.record.gradients import LossKeys, observe_gradients
 from tb_gradscope.record.recorder import Recorder
 
 
-class GradientTape(tf.GradientTape):  # type: ignore[misc]
+class GradientTape(tf.GradientTape):
     """`tf.GradientTape` that also records what every gradient was.
 
     Everything behaves as in TensorFlow: results, errors, what is on the tape.
@@ -147,7 +147,7 @@ class GradientTape(tf.GradientTape):  # type: ignore[misc]
 
 
 def _is_zero(unconnected_gradients: Any) -> bool:
-    return getattr(unconnected_gradients, "value", unconnected_gradients) == "zero"
+    return bool(getattr(unconnected_gradients, "value", unconnected_gradients) == "zero")
 
 
 def _filled(gradients: Any, target: Any, sources: Any) -> Any:
