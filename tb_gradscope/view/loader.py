@@ -29,10 +29,8 @@ class GradscopeLoader(base_plugin.TBLoader):  # type: ignore[misc]
                 metavar="N",
                 type=int,
                 default=None,
-                help="GradScope: how many records to keep of each loss (default: %(const)s; "
-                "0: all of them, which may take much memory)",
-                const=SAMPLES,
-                nargs=None,
+                help=f"how many records to keep of each loss (default: {SAMPLES}; 0: all of "
+                "them, which may take much memory)",
             )
         except Exception:  # anything raised here stops TensorBoard
             return

@@ -111,7 +111,7 @@ def _matrix(run: RunHistory, step: int, width: int) -> Iterator[str]:
         yield ""
     for mark, meaning in _LEGEND.items():
         if mark in used:
-            yield f"  {mark:<4}  {meaning}"
+            yield wrapped(f"{mark:<4}  {meaning}", width)
 
 
 def _rows(run: RunHistory) -> list[tuple[str, int | None]]:

@@ -1,0 +1,154 @@
+"""`load` and `to_pandas`, and what they say where there is nothing to read."""
+
+from __future__ import annotations
+
+import builtins
+import os
+import struct
+
+import numpy as np
+import pytest
+
+import tb_gradscope as gs
+from tb_gradscope.view.load import load
+from tests.view.conftest import NAMES
+from tests.view.logs import Log, Loss
+
+
+def test_public_name(logdir):
+    assert set(gs.load(logdir).runs) == NAMES
+    assert gs.load(str(logdir)).problems == ()
+
+
+def test_one_run(logdir):
+    assert set(load(logdir / "plain").runs) == {"."}
+
+
+def test_missing_directory(tmp_path):
+    with pytest.raises(gs.GradscopeError, match=r"missing does not exist; expected a log dir"):
+        load(tmp_path / "missing")
+
+
+def test_file(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(gs.GradscopeError, match=r"file is a file; expected a log directory"):
+        load(tmp_path / "file")
+
+
+def test_remote():
+    with pytest.raises(gs.GradscopeError, match=r"^gs://bucket/logs is not on this machine; copy"):
+        load("gs://bucket/logs")
+
+
+def test_unreadable_directory(tmp_path, monkeypatch):
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(gs.GradscopeError, match="cannot be read: Permission denied"):
+        load(tmp_path)
+
+
+def test_empty(tmp_path):
+    history = load(tmp_path)
+    assert history.runs == {}
+    assert history.problems == (f"{tmp_path} holds no event files.",)
+
+
+def test_other_plugins_only(others):
+    history = load(others)
+    assert history.runs == {}
+    assert history.problems == (
+        f"{others} holds 1 event file, but no gradients: nothing was recorded with tb_gradscope "
+        "there.",
+    )
+
+
+def test_cut_at_every_byte(tmp_path):
+    """Everything before the cut is there, wherever it is, and nothing fails."""
+    loss = Loss("loss", ["a"])
+    with Log(tmp_path) as log:
+        loss.open(log, 0)
+        log.flush()
+        ends = [log.path.stat().st_size]
+        for step in range(3):
+            loss.record(log, step)
+            log.flush()
+            ends.append(log.path.stat().st_size)
+    whole = log.path.read_bytes()
+    for length in range(len(whole) + 1):
+        log.path.write_bytes(whole[:length])
+        history = load(tmp_path)
+        expected = sum(length >= end for end in ends[1:])
+        if length >= ends[0]:
+            assert history.runs["."].losses[0].steps.tolist() == list(range(expected))
+            assert history.runs["."].problems == ()
+        else:
+            assert history.runs == {}
+
+
+def test_damaged_file(tmp_path):
+    loss = Loss("loss", ["a"])
+    with Log(tmp_path) as log:
+        loss.open(log, 0)
+        loss.record(log, 0)
+        log.flush()
+        good = log.path.stat().st_size
+    with log.path.open("ab") as file:
+        file.write(b"\1" * 100)
+    (problem,) = load(tmp_path).runs["."].problems
+    assert problem == f"{log.path.name} could be read only in part: it is damaged at byte {good}."
+    garbage = tmp_path / "other" / "x.tfevents.1"
+    garbage.parent.mkdir()
+    garbage.write_bytes(struct.pack("<QI", 3, 0))
+    (problem,) = load(tmp_path).problems
+    assert problem.startswith("Run 'other': x.tfevents.1 could be read only in part: it is damaged")
+
+
+def test_links(tmp_path):
+    (tmp_path / "logs").mkdir()
+    loss = Loss("loss", ["a"])
+    with Log(tmp_path / "elsewhere") as log:
+        loss.open(log, 0)
+    (tmp_path / "logs" / "run").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "up").symlink_to(tmp_path / "logs")
+    assert set(load(tmp_path / "logs").runs) == {"run"}
+
+
+def test_to_pandas(logdir):
+    table = load(logdir).to_pandas()
+    assert list(table.columns[:6]) == ["run", "loss", "variable", "step", "wall_time", "state"]
+    assert list(table.columns[6:8]) == ["norm", "max_abs"]
+    plain = table[table["run"] == "plain"]
+    assert len(plain) == 2 * 3 * 5
+    none = plain[(plain["loss"] == "two") & (plain["variable"] == "layer/b")]
+    assert (none["state"] == "none").all()
+    assert none["norm"].isna().all()
+    one = plain[(plain["loss"] == "one") & (plain["variable"] == "c")]
+    assert one["state"].tolist() == ["ok", "zero", "nan", "inf", "ok"]
+    assert one["step"].tolist() == [0, 1, 2, 3, 4]
+    # What was not asked for is no row: `b` was frozen for three of eight steps.
+    assert (table[table["run"] == "merged"]["variable"] == "b").sum() == 5
+
+
+def test_to_pandas_of_nothing(tmp_path):
+    table = load(tmp_path).to_pandas()
+    assert len(table) == 0
+    assert "norm" in table.columns
+
+
+def test_to_pandas_without_pandas(logdir, monkeypatch):
+    real = builtins.__import__
+
+    def refuse(name, *arguments):
+        if name == "pandas":
+            raise ImportError("No module named 'pandas'")
+        return real(name, *arguments)
+
+    monkeypatch.setattr(builtins, "__import__", refuse)
+    with pytest.raises(gs.GradscopeError, match=r"to_pandas\(\) needs pandas.*pip install pandas"):
+        load(logdir).to_pandas()
+
+
+def test_steps_are_whole_numbers(logdir):
+    assert load(logdir).runs["plain"].losses[0].steps.dtype == np.int64
