@@ -2,6 +2,7 @@ import { effect } from '@preact/signals';
 import { h, render as mount } from 'preact';
 import uplotStyle from 'uplot/dist/uPlot.min.css?inline';
 import {
+  hostFonts,
   isHidden,
   nameFrame,
   onReload,
@@ -28,7 +29,7 @@ const URL_DELAY_MS = 200;
 /** TensorBoard imports this module in the plugin's frame and calls `render()`. */
 export async function render(): Promise<void> {
   nameFrame(TITLE);
-  addStyle([uplotStyle, tokens, base, frame, matrix, detail, lists].join('\n'));
+  addStyle([hostFonts(), uplotStyle, tokens, base, frame, matrix, detail, lists].join('\n'));
   const source = new HttpSource();
   const store = new Store(source);
   store.follow(readUrl());

@@ -119,6 +119,31 @@ export function onReload(callback: () => void): void {
   window.parent.postMessage('experimental.bootstrap', '*', [port2]);
 }
 
+/**
+ * TensorBoard's own typeface as style rules, so that the frame looks like its page.
+ *
+ * A frame does not inherit fonts; the rules are copied with their addresses made whole.
+ */
+export function hostFonts(): string {
+  const outside = host();
+  if (outside === window) return '';
+  const found: string[] = [];
+  for (const sheet of outside.document.styleSheets) {
+    try {
+      const base = sheet.href ?? outside.document.baseURI;
+      for (const rule of sheet.cssRules) {
+        if (!rule.cssText.startsWith('@font-face') || !rule.cssText.includes('Roboto')) continue;
+        found.push(
+          rule.cssText.replace(/url\("([^"]+)"\)/g, (_, url) => `url("${new URL(url, base)}")`),
+        );
+      }
+    } catch {
+      // A sheet of another origin keeps its rules to itself.
+    }
+  }
+  return found.join('\n');
+}
+
 /** Names the frame for screen readers; TensorBoard leaves it without a title. */
 export function nameFrame(title: string): void {
   document.documentElement.lang = 'en';

@@ -67,9 +67,10 @@ describe('shares', () => {
     expect(found[0]?.after).toBeCloseTo(0.8);
   });
 
-  it('put infinity first and give no share of it', () => {
+  it('put infinity first and give nobody a share of it', () => {
     const found = shares(clip, numbers([3, 3, Number.POSITIVE_INFINITY, 0, 4, 4]), 1);
     expect(found[0]).toMatchObject({ variable: 1, share: Number.NaN });
+    expect(found.every(({ share }) => Number.isNaN(share))).toBe(true);
   });
 
   it('of nothing are nothing', () => {

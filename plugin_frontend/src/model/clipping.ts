@@ -119,21 +119,23 @@ export interface Share {
   readonly variable: number;
   readonly before: number;
   readonly after: number;
-  /** Part of the squared norm before clipping, NaN where that is not finite. */
+  /** Part of the squared norm before clipping, NaN where that norm is not finite or None. */
   readonly share: number;
 }
 
 /** Who made the norm what it was, largest first; what is not finite before all. */
 export function shares(clip: Clip, numbers: ClipNumbers, record: number): Share[] {
   const before = clip.variables.map((_, i) => numbers.norm(record, i, 0));
-  const sum = before.reduce((total, norm) => total + (Number.isFinite(norm) ? norm * norm : 0), 0);
+  const sum = before.reduce((total, norm) => total + (Number.isNaN(norm) ? 0 : norm * norm), 0);
+  // Of an infinite norm nobody has a share that means anything.
+  const finite = Number.isFinite(sum) && !Number.isNaN(numbers.before(record));
   const rank = (norm: number) => (Number.isNaN(norm) ? -1 : norm);
   return before
     .map((norm, variable) => ({
       variable,
       before: norm,
       after: numbers.norm(record, variable, 1),
-      share: Number.isFinite(norm) ? (sum > 0 ? (norm * norm) / sum : 0) : Number.NaN,
+      share: finite && !Number.isNaN(norm) ? (sum > 0 ? (norm * norm) / sum : 0) : Number.NaN,
     }))
     .sort((a, b) => rank(b.before) - rank(a.before) || a.variable - b.variable);
 }

@@ -19,7 +19,11 @@ it('says since when, and how often', () => {
     'steps 40 to 1,200',
     '60 of 1,000',
   ]);
-  expect(since({ ...ENTRY, pattern: 'on_and_off' })).toBe('on and off');
+  const flicker = { ...ENTRY, pattern: 'on_and_off' } as const;
+  expect([since(flicker), span(flicker)]).toEqual([
+    'on and off',
+    'first at step 40, last at 1,200',
+  ]);
 });
 
 it('says when only tracing was seen', () => {

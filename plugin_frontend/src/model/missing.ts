@@ -17,7 +17,10 @@ export function since(missing: Missing): string {
 export function span(missing: Missing): string {
   const { first_step: first, last_step: last } = missing;
   if (first < 0) return '';
-  return first === last ? `step ${count(first)}` : `steps ${count(first)} to ${count(last)}`;
+  if (first === last) return `step ${count(first)}`;
+  return missing.pattern === 'on_and_off'
+    ? `first at step ${count(first)}, last at ${count(last)}`
+    : `steps ${count(first)} to ${count(last)}`;
 }
 
 /** How often, of how many times that somebody asked. */

@@ -86,6 +86,17 @@ describe('makeRows', () => {
     ]);
   });
 
+  it('knows the dots of Python names, and leaves a name that only begins alike', () => {
+    const variables = ['self.a', 'self.b', 'selfish'].map((name) => ({
+      ...makeVariable(name),
+      layer: 'self',
+    }));
+    const texts = makeRows(new Names(variables), [0, 1, 2], 'model').map((row) =>
+      row.kind === 'layer' ? row.layer : row.text,
+    );
+    expect(texts).toEqual(['self', 'a', 'b', 'selfish']);
+  });
+
   it('brings variables of one layer together that lie apart', () => {
     const names = new Names(['x/a', 'y/a', 'x/b', 'y/b'].map((n) => makeVariable(n)));
     const texts = makeRows(names, [0, 1, 2, 3], 'model').map((row) =>

@@ -120,7 +120,9 @@ export function makeRows(names: Names, ordered: readonly number[], by: SortBy): 
     rows.push({ kind: 'layer', layer, size: members.length });
     for (const variable of members) {
       const name = names.name(variable);
-      const text = name.startsWith(`${layer}/`) ? name.slice(layer.length + 1) : name;
+      // Keras names have slashes between their parts, Python's have dots.
+      const below = name.startsWith(layer) && /^[/.]./.test(name.slice(layer.length));
+      const text = below ? name.slice(layer.length + 1) : name;
       rows.push({ kind: 'variable', variable, text, grouped: true });
     }
   }

@@ -9,9 +9,9 @@ export type StatisticName = (typeof STATISTICS)[number];
 export const PLANES = STATISTICS.length + 1;
 export const WIDTH = STATISTICS.length;
 
-const NAMES = new Map<number, StateName>(
-  Object.entries(STATES).map(([name, value]) => [value, name as StateName]),
-);
+/** By number, from -1 on. An array, since it is asked for every cell at every step. */
+const NAMES: StateName[] = [];
+for (const [name, value] of Object.entries(STATES)) NAMES[value + 1] = name as StateName;
 
 /** Position of a statistic on the last axis. */
 export const AT = Object.fromEntries(STATISTICS.map((name, i) => [name, i])) as Record<
@@ -21,7 +21,7 @@ export const AT = Object.fromEntries(STATISTICS.map((name, i) => [name, i])) as 
 
 /** A state this page does not know (a newer recorder's) counts as absent. */
 export function stateName(value: number): StateName {
-  return NAMES.get(value) ?? 'absent';
+  return NAMES[value + 1] ?? 'absent';
 }
 
 /** From harmless to worst; what "worst state first" sorts by. */

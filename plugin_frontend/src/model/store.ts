@@ -38,6 +38,8 @@ export class Store {
   readonly sortBy: Signal<SortBy> = signal('model');
   readonly sortLoss = signal('');
   readonly selection: Signal<Selection | null> = signal(null);
+  /** The panel that shows the whole gradient when nothing is chosen was sent away. */
+  readonly overviewClosed = signal(false);
   readonly theme: Signal<'light' | 'dark'> = signal('light');
   /** What went wrong last, in a sentence; empty when all is well. */
   readonly failure = signal('');
@@ -58,12 +60,22 @@ export class Store {
   readonly step = computed(() => this.steps.value[this.position.value] ?? 0);
 
   readonly parsedFilter = computed(() => parseFilter(this.filter.value));
-  readonly rows: ReadonlySignal<Row[]> = computed(() => {
-    const shown = this.shown.value;
-    if (!shown) return [];
+  private readonly names = computed(() => this.shown.value?.names ?? null);
+  private readonly sortColumn = computed(() => {
+    const losses = this.shown.value?.run.losses ?? [];
+    return losses.findIndex((entry) => entry.name === this.sortLoss.value);
+  });
+  /** Null for the orders that a step does not change: they need not be found anew. */
+  private readonly sortFrame = computed(() => {
     const by = this.sortBy.value;
-    const loss = shown.run.losses.findIndex((entry) => entry.name === this.sortLoss.value);
-    const { names, frame } = shown;
+    return by === 'norm' || by === 'worst' ? (this.shown.value?.frame ?? null) : null;
+  });
+  readonly rows: ReadonlySignal<Row[]> = computed(() => {
+    const names = this.names.value;
+    if (!names) return [];
+    const by = this.sortBy.value;
+    const loss = this.sortColumn.value;
+    const frame = this.sortFrame.value;
     const ordered = orderVariables(names, frame, this.parsedFilter.value, { by, loss });
     return makeRows(names, ordered, by);
   });
@@ -120,7 +132,10 @@ export class Store {
 
   /** Goes to a recorded step; `null` follows the newest. */
   async chooseStep(step: number | null): Promise<void> {
-    this.chosen.value = step;
+    batch(() => {
+      this.chosen.value = step;
+      this.showCached();
+    });
     await this.guard(() => this.loadFrame());
   }
 
@@ -132,8 +147,12 @@ export class Store {
     if (step !== undefined) await this.chooseStep(step);
   }
 
+  /** Shows something in the detail panel; null closes it. */
   select(selection: Selection | null): void {
-    this.selection.value = selection;
+    batch(() => {
+      this.selection.value = selection;
+      if (selection === null) this.overviewClosed.value = true;
+    });
   }
 
   private async load(): Promise<void> {
@@ -205,6 +224,13 @@ export class Store {
       this.shown.value = { run, names, frame };
     }
     void this.prefetch(run, step);
+  }
+
+  /** Shows the chosen step at once if it is at hand: one rendering instead of two. */
+  private showCached(): void {
+    const shown = this.shown.value;
+    const frame = shown && this.frames.get(frameKey(shown.run, this.stepOf(shown.run)));
+    if (frame && frame !== shown.frame) this.shown.value = { ...shown, frame };
   }
 
   private async frameAt(run: Run, step: number): Promise<Frame> {

@@ -61,6 +61,7 @@ it('keeps the last part of a long name', () => {
 it('spells out letters that cannot be seen or that turn the line around', () => {
   expect(visible('a\u202eb\n')).toBe('a\\u202eb⏎');
   expect(visible('<b>&amp;</b>')).toBe('<b>&amp;</b>');
+  expect(visible('👩‍🚀')).toBe('👩‍🚀');
   expect(visible('')).toBe('(empty name)');
 });
 

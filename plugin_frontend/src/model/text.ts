@@ -69,7 +69,7 @@ export function visible(name: string): string {
   if (name === '') return '(empty name)';
   return name.replace(
     // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it is for
-    /[\u0000-\u001f\u007f-\u009f\u200b-\u200f\u202a-\u202e\u2028\u2029\u2066-\u2069\ufeff]/g,
+    /[\u0000-\u001f\u007f-\u009f\u200b\u200e\u200f\u202a-\u202e\u2028\u2029\u2066-\u2069\ufeff]/g,
     (letter) => {
       if (letter === '\n') return '⏎';
       if (letter === '\t') return '⇥';

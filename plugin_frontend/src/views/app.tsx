@@ -1,5 +1,6 @@
 import type { Source } from '../model/source';
 import type { Shown, Store } from '../model/store';
+import type { Selection } from '../model/url';
 import { Clipping } from './clipping';
 import { Detail } from './detail';
 import { Header } from './header';
@@ -8,6 +9,7 @@ import { MissingList } from './missing';
 import { Notices } from './notices';
 import { StepSlider } from './step-slider';
 import { Teach } from './teach';
+import { useWindowWidth } from './use-size';
 
 /** The page: what is where, and what shows when there is nothing to show. */
 export function App({ store, source }: { store: Store; source: Source }) {
@@ -38,10 +40,18 @@ export function App({ store, source }: { store: Store; source: Source }) {
   );
 }
 
+/** Where the matrix leaves room, the whole gradient is shown until something is chosen. */
+const WHOLE: Selection = { variable: '', loss: '' };
+const NAMES = 300;
+const CELL = 64;
+const OVERVIEW = 480;
+
 function Panel({ store, source, shown }: { store: Store; source: Source; shown: Shown }) {
   const tab = store.tab.value;
-  const selection = store.selection.value;
   const matrix = tab === 'matrix';
+  const spare = useWindowWidth() - NAMES - shown.run.losses.length * CELL;
+  const overview = spare >= OVERVIEW && !store.overviewClosed.value ? WHOLE : null;
+  const selection = store.selection.value ?? overview;
   const withDetail = matrix && selection !== null;
   const look = `panel${matrix ? '' : ' scroll'}${withDetail ? ' with-detail' : ''}`;
   return (

@@ -38,6 +38,11 @@ interface Props {
 
 const LEFT = 58;
 const RIGHT = 14;
+/** Steps are whole numbers: 1, 2, 5, 10, 20, 50… */
+const WHOLE = Array.from(
+  { length: 30 },
+  (_, i) => ([1, 2, 5][i % 3] ?? 1) * 10 ** Math.floor(i / 3),
+);
 
 /** Lines over steps. A click chooses the step, dragging zooms, a double click shows all. */
 export function Chart(props: Props) {
@@ -121,7 +126,7 @@ function makeOptions(
       y: yScale(kind),
     },
     axes: [
-      { ...axis, size: 30, space: 60, values: (_u, splits) => splits.map((x) => wholeStep(x)) },
+      { ...axis, size: 30, space: 60, incrs: WHOLE, values: (_u, splits) => splits.map(count) },
       { ...axis, ...yTicks(kind), size: LEFT },
     ],
     series: [
@@ -138,10 +143,6 @@ function makeOptions(
     ],
     hooks: { setScale: [(u, key) => key === 'x' && onScale(u)] },
   };
-}
-
-function wholeStep(x: number): string {
-  return Number.isInteger(x) ? count(x) : '';
 }
 
 function yScale(kind: Props['kind']): uPlot.Scale {

@@ -82,9 +82,7 @@ function Site({ store, shown, source, clip }: SiteProps) {
           </>
         )}
       </p>
-      <p>
-        <Where place={clip.where} />
-      </p>
+      <Where place={clip.where} />
       {seen && <SiteNumbers {...{ store, shown, source, clip, totals }} />}
     </section>
   );

@@ -1,3 +1,4 @@
+import type { Label } from '../api/schema.gen';
 import { pairs } from '../model/missing';
 import type { Store } from '../model/store';
 import { count } from '../model/text';
@@ -41,15 +42,19 @@ export function Header({ store }: { store: Store }) {
           strong={missing > 0}
         />
       </div>
-      <span class="gradient-label">{run && labels(run.losses.map(({ label }) => label.text))}</span>
+      <span class="gradient-label" title="What tape.gradient returned, before any clipping">
+        {run && sayLabels(run.losses.map(({ label }) => label))}
+      </span>
     </header>
   );
 }
 
-/** Losses mostly share one label; where they do not, all are said. */
-function labels(texts: string[]): string {
-  const different = [...new Set(texts)];
-  return different.length > 0 ? `Numbers: ${different.join('; ')}` : '';
+/** Which gradient the numbers are of. Losses mostly share one label; else all are said. */
+function sayLabels(labels: readonly Label[]): string {
+  const texts = [...new Set(labels.map(({ text }) => text))];
+  if (texts.length === 0) return '';
+  const counted = labels.every(({ step_source }) => step_source === 'calls');
+  return `Gradient: ${texts.join('; ')}${counted ? ' · steps are calls, counted' : ''}`;
 }
 
 interface TabProps {

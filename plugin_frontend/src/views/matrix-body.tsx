@@ -39,7 +39,9 @@ export function MatrixBody(props: Props) {
 }
 
 function Space({ height }: { height: number }) {
-  return height > 0 ? <tr role="presentation" style={{ height: `${height}px` }} /> : null;
+  if (height <= 0) return null;
+  // biome-ignore lint/a11y/noAriaHiddenOnFocusable: an empty row takes no focus
+  return <tr aria-hidden="true" style={{ height: `${height}px` }} />;
 }
 
 /** One row. No components below: at each step a thousand cells are drawn anew. */
@@ -48,9 +50,12 @@ function rowAt({ shown, frame, rows, active, tip, domain, theme, selection }: Pr
   const row = rows[i] as Row;
   if (row.kind === 'layer') {
     return (
-      <tr key={`layer ${row.layer}`} class="layer" aria-rowindex={i + 2}>
+      <tr key={i} class="layer" aria-rowindex={i + 2}>
         <th scope="rowgroup">
-          <Name text={row.layer} /> <span class="size">{count(row.size)}</span>
+          <span>
+            <Name text={row.layer} />
+            <span class="size">{count(row.size)}</span>
+          </span>
         </th>
         <td colSpan={run.losses.length} />
       </tr>
@@ -63,7 +68,7 @@ function rowAt({ shown, frame, rows, active, tip, domain, theme, selection }: Pr
   const focus = (column: number) => (active.row === i && active.column === column ? 0 : -1);
   return (
     <tr
-      key={variable}
+      key={i}
       class={`${row.grouped ? 'grouped' : ''}${chosen ? ' selected' : ''}`}
       aria-rowindex={i + 2}
     >

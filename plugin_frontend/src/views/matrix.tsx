@@ -48,6 +48,20 @@ export function Matrix({ store, shown, source }: Props) {
     cellAt(grid.current, place)?.focus({ preventScroll: true });
   });
 
+  // What was chosen elsewhere, in a link or among the missing, must come into view.
+  const wanted = store.selection.value?.variable;
+  useLayoutEffect(() => {
+    const box = grid.current;
+    const row = rows.findIndex(
+      (entry) => entry.kind === 'variable' && shown.names.name(entry.variable) === wanted,
+    );
+    if (!box || row < 0 || inner <= ROW) return;
+    const above = row * ROW < box.scrollTop;
+    const below = (row + 1) * ROW > box.scrollTop + inner;
+    if (above || below) box.scrollTop = (row + 0.5) * ROW - inner / 2;
+    // Not at each new order of rows: sorting and filtering leave the view alone.
+  }, [wanted, inner <= ROW]);
+
   const goTo = (next: Place) => {
     const box = grid.current;
     if (!box) return;
@@ -208,7 +222,7 @@ interface Widths {
 function columnWidths(width: number, losses: number): Widths {
   return useMemo(() => {
     const cell = Math.floor((width * 0.66) / Math.max(losses, 1));
-    const fitted = Math.min(112, Math.max(54, cell));
+    const fitted = Math.min(128, Math.max(54, cell));
     const name = Math.max(170, Math.min(380, width - fitted * losses));
     return { name, cell: fitted };
   }, [width, losses]);

@@ -56,8 +56,8 @@ export function MissingList({ store, shown }: { store: Store; shown: Shown }) {
                   {since(entry)}
                   <div class="muted">{span(entry)}</div>
                 </td>
-                <td>{howOften(entry)}</td>
-                <td class="where">
+                <td style={{ whiteSpace: 'nowrap' }}>{howOften(entry)}</td>
+                <td>
                   <Where place={entry.where} />
                 </td>
               </tr>

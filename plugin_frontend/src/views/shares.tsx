@@ -35,10 +35,10 @@ export function Shares({ clip, numbers, record }: Props) {
           <li key={variable}>
             <Name text={clip.variables[variable] ?? ''} />
             <div class="track">
-              <div class="fill" style={{ width: `${(share > 0 ? share : 0) * 100}%` }} />
+              {share > 0 && <div class="fill" style={{ width: `${share * 100}%` }} />}
             </div>
             <span class="number">
-              {sayShare(before, share)}
+              {sayShare(before, share, Number.isNaN(numbers.before(record)))}
               {own && Number.isFinite(before) && (
                 <span class="muted">
                   {' '}
@@ -58,9 +58,11 @@ export function Shares({ clip, numbers, record }: Props) {
   );
 }
 
-function sayShare(before: number, share: number): string {
-  if (Number.isNaN(before)) return 'None or NaN';
-  return before === Number.POSITIVE_INFINITY ? '∞' : percent(share);
+/** The share, or the norm where there are no shares. */
+function sayShare(before: number, share: number, anyNan: boolean): string {
+  // A None counts nothing; once the whole norm is NaN, it cannot be told from the culprit.
+  if (Number.isNaN(before)) return anyNan ? 'NaN or None' : 'None';
+  return Number.isNaN(share) ? `norm ${short(before)}` : percent(share);
 }
 
 function sayScale(numbers: ClipNumbers, record: number): string {

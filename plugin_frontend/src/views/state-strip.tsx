@@ -1,6 +1,6 @@
 import type { Stretch } from '../model/series';
 import { STATE_SHORT, STATE_SIGN } from '../model/statistic';
-import { count, counted } from '../model/text';
+import { count, counted, visible } from '../model/text';
 import type { Strip } from './chart';
 
 interface Props {
@@ -43,9 +43,11 @@ export function StateStrip({ strips, from, to, left, width, right }: Props) {
       </defs>
       {strips.map(({ label, color, stretches }, i) => (
         <g key={label} transform={`translate(0 ${i * LINE})`}>
-          <rect x={left - 14} y={LINE / 2 - 1.5} width="9" height="3" fill={color}>
+          <text x={left - 16} y={LINE - 5} text-anchor="end">
+            {shortened(label)}
             <title>{label}</title>
-          </rect>
+          </text>
+          <rect x={left - 12} y={LINE / 2 - 1.5} width="8" height="3" fill={color} />
           <line
             x1={left}
             x2={left + width}
@@ -60,7 +62,7 @@ export function StateStrip({ strips, from, to, left, width, right }: Props) {
               label={label}
               stretch={stretch}
               x={(step) => left + clampTo01((step - from) / (to - from)) * width}
-              visible={stretch.last >= from && stretch.first <= to}
+              inView={stretch.last >= from && stretch.first <= to}
             />
           ))}
         </g>
@@ -73,11 +75,11 @@ interface MarkProps {
   label: string;
   stretch: Stretch;
   x: (step: number) => number;
-  visible: boolean;
+  inView: boolean;
 }
 
-function Mark({ label, stretch, x, visible }: MarkProps) {
-  if (!visible) return null;
+function Mark({ label, stretch, x, inView }: MarkProps) {
+  if (!inView) return null;
   const [begin, end] = [x(stretch.first), x(stretch.last)];
   const width = Math.max(NARROWEST, end - begin);
   const start = end - begin < NARROWEST ? (begin + end) / 2 - NARROWEST / 2 : begin;
@@ -121,6 +123,12 @@ function sayStrip({ label, stretches }: Strip): string {
 function sayStretch({ state, first, last, records }: Stretch): string {
   const steps = first === last ? `step ${count(first)}` : `steps ${count(first)} to ${count(last)}`;
   return `${STATE_SHORT[state]} at ${steps} (${counted(records, 'record')})`;
+}
+
+/** As much of a loss's name as fits left of the axis. */
+function shortened(label: string): string {
+  const letters = Array.from(visible(label));
+  return letters.length > 7 ? `${letters.slice(0, 6).join('')}…` : letters.join('');
 }
 
 function clampTo01(x: number): number {

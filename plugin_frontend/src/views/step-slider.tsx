@@ -30,6 +30,7 @@ export function StepSlider({ store }: { store: Store }) {
           max={Math.max(steps.length - 1, 0)}
           step={1}
           value={position}
+          style={{ '--done': `${(position / Math.max(steps.length - 1, 1)) * 100}%` }}
           disabled={steps.length < 2}
           onInput={(event) => store.chooseStep(steps[Number(event.currentTarget.value)] ?? step)}
         />
@@ -48,7 +49,7 @@ export function StepSlider({ store }: { store: Store }) {
         </span>
         <button
           type="button"
-          class="button"
+          class="button live"
           aria-pressed={live}
           title="Follow the newest step while the training runs"
           onClick={() => store.chooseStep(live ? step : null)}

@@ -1,5 +1,5 @@
 import type { RefObject } from 'preact';
-import { useLayoutEffect, useState } from 'preact/hooks';
+import { useEffect, useLayoutEffect, useState } from 'preact/hooks';
 
 export interface Size {
   readonly width: number;
@@ -24,4 +24,15 @@ export function useSize(element: RefObject<HTMLElement | null>): Size {
     return () => observer.disconnect();
   }, [element]);
   return size;
+}
+
+/** The width of the page, kept up to date. */
+export function useWindowWidth(): number {
+  const [width, setWidth] = useState(window.innerWidth);
+  useEffect(() => {
+    const measure = () => setWidth(window.innerWidth);
+    window.addEventListener('resize', measure);
+    return () => window.removeEventListener('resize', measure);
+  }, []);
+  return width;
 }

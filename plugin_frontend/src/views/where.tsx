@@ -5,7 +5,7 @@ import { placeName } from '../model/text';
 export function Where({ place }: { place: Place | null }) {
   if (!place) return <span class="muted">not known</span>;
   return (
-    <>
+    <div class="where">
       <span class="mono" title={`${place.file}:${place.line}`}>
         {placeName(place)}
       </span>
@@ -13,6 +13,6 @@ export function Where({ place }: { place: Place | null }) {
         <span class="muted"> in {place.function}</span>
       )}
       {place.code && <code title={place.code}>{place.code}</code>}
-    </>
+    </div>
   );
 }
