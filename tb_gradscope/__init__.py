@@ -29,14 +29,14 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from tb_gradscope.format.errors import FormatError as FormatError
     from tb_gradscope.format.errors import GradscopeError as GradscopeError
-    from tb_gradscope.record.clipping import clip_by_global_norm as clip_by_global_norm
-    from tb_gradscope.record.clipping import clip_by_norm as clip_by_norm
-    from tb_gradscope.record.clipping import clip_by_value as clip_by_value
-    from tb_gradscope.record.clipping import record_clipping as record_clipping
-    from tb_gradscope.record.destination import record as record
-    from tb_gradscope.record.failure import GradscopeWarning as GradscopeWarning
-    from tb_gradscope.record.recorder import Recorder as Recorder
-    from tb_gradscope.record.tape import GradientTape as GradientTape
+    from tb_gradscope.recording.clipping import clip_by_global_norm as clip_by_global_norm
+    from tb_gradscope.recording.clipping import clip_by_norm as clip_by_norm
+    from tb_gradscope.recording.clipping import clip_by_value as clip_by_value
+    from tb_gradscope.recording.clipping import record_clipping as record_clipping
+    from tb_gradscope.recording.destination import record as record
+    from tb_gradscope.recording.failure import GradscopeWarning as GradscopeWarning
+    from tb_gradscope.recording.recorder import Recorder as Recorder
+    from tb_gradscope.recording.tape import GradientTape as GradientTape
     from tb_gradscope.view.load import History as History
     from tb_gradscope.view.load import load as load
 
@@ -84,4 +84,4 @@ def _recording_module(module: str, name: str) -> Any:
             f"imported ({error}); install it with: pip install 'tb-gradscope[tensorflow]' "
             "(or your own build of TensorFlow 2.16 to 2.21)"
         ) from error
-    return importlib.import_module(f"tb_gradscope.record.{module}")
+    return importlib.import_module(f"tb_gradscope.recording.{module}")

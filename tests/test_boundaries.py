@@ -26,7 +26,7 @@ STANDARD = {*sys.stdlib_module_names, "tb_gradscope.__version__"}
 MAY_IMPORT = {
     "": {"tb_gradscope", "tensorflow"},  # __init__ and cli: lazily, see LOADS
     "format": {"google.protobuf", "numpy", "tb_gradscope.format"},
-    "record": {"keras", "numpy", "tensorflow", "tb_gradscope.format", "tb_gradscope.record"},
+    "recording": {"keras", "numpy", "tensorflow", "tb_gradscope.format", "tb_gradscope.recording"},
     "diagnose": {"numpy", "tb_gradscope.format", "tb_gradscope.diagnose"},
     "view": {
         "google.protobuf",
@@ -49,7 +49,7 @@ LOADS = {
 
 # What importing all modules of a folder must never load.
 LEAVES_OUT = {
-    "record": {"tensorboard"},
+    "recording": {"tensorboard"},
     "view": {"tensorflow", "keras", "pandas"},
 }
 
@@ -66,7 +66,7 @@ ONLY_IN = {"uplot": "views/chart.tsx"}
 
 TAGS = re.compile(r"^gradscope_events$|\bgradscope/(schema|record|event)\b")
 
-# In record/, the bare word also names threads and scopes.
+# In recording/, the bare word also names threads and scopes.
 PLUGIN = ("gradscope", "view")
 
 
@@ -200,8 +200,8 @@ def test_imports_are_allowed() -> None:
 def test_a_forbidden_import_is_seen(tmp_path: Path) -> None:
     for folder, text in {
         "format": "import numpy as np\nimport tensorflow as tf\nfrom google import genai\n",
-        "record": "def f():\n    from ..view import plugin\n",
-        "view": "from tb_gradscope import record\nfrom . import answers\nimport json\n",
+        "recording": "def f():\n    from ..view import plugin\n",
+        "view": "from tb_gradscope import recording\nfrom . import answers\nimport json\n",
         "diagnose": "from tb_gradscope.view.history import x\nfrom tb_gradscope.format import y\n",
     }.items():
         (tmp_path / folder).mkdir()
@@ -210,8 +210,8 @@ def test_a_forbidden_import_is_seen(tmp_path: Path) -> None:
         "diagnose/planted.py imports tb_gradscope.view.history.x",
         "format/planted.py imports tensorflow",
         "format/planted.py imports google.genai",
-        "record/planted.py imports tb_gradscope.view.plugin",
-        "view/planted.py imports tb_gradscope.record",
+        "recording/planted.py imports tb_gradscope.view.plugin",
+        "view/planted.py imports tb_gradscope.recording",
     ]
 
 

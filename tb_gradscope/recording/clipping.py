@@ -8,10 +8,10 @@ from typing import Any
 import tensorflow as tf
 
 from tb_gradscope.format import messages
-from tb_gradscope.record import internals
-from tb_gradscope.record.clips import ClipCall, observe_clip
-from tb_gradscope.record.destination import current
-from tb_gradscope.record.failure import contained
+from tb_gradscope.recording import internals
+from tb_gradscope.recording.clips import ClipCall, observe_clip
+from tb_gradscope.recording.destination import current
+from tb_gradscope.recording.failure import contained
 
 
 @tf.autograph.experimental.do_not_convert

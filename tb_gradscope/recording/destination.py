@@ -10,11 +10,11 @@ from typing import Any
 
 import tensorflow as tf
 
-from tb_gradscope.record import cadence, internals
-from tb_gradscope.record.failure import contained, say_once
-from tb_gradscope.record.host import HOST
-from tb_gradscope.record.recorder import Recorder
-from tb_gradscope.record.writer import Writer
+from tb_gradscope.recording import cadence, internals
+from tb_gradscope.recording.failure import contained, say_once
+from tb_gradscope.recording.host import HOST
+from tb_gradscope.recording.recorder import Recorder
+from tb_gradscope.recording.writer import Writer
 
 _FILE_SUFFIX = ".gradscope"
 

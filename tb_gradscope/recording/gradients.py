@@ -10,11 +10,11 @@ import numpy as np
 import tensorflow as tf
 
 from tb_gradscope.format import messages
-from tb_gradscope.record import names, place, sources, statistics
-from tb_gradscope.record.observe import in_function, observe_eagerly, observe_in_graph, schema
-from tb_gradscope.record.origins import ORIGINS, Origin
-from tb_gradscope.record.recorder import Recorder
-from tb_gradscope.record.series import Description, Series
+from tb_gradscope.recording import names, place, sources, statistics
+from tb_gradscope.recording.observe import in_function, observe_eagerly, observe_in_graph, schema
+from tb_gradscope.recording.origins import ORIGINS, Origin
+from tb_gradscope.recording.recorder import Recorder
+from tb_gradscope.recording.series import Description, Series
 
 _NO_TALLIES = np.zeros(0, np.int64)
 _MOST_CACHED = 10_000

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Protocol, TypeVar
 
-from tb_gradscope.record.failure import contained
+from tb_gradscope.recording.failure import contained
 
 _T = TypeVar("_T")
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import ast
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
-from tb_gradscope.record import place, sources
+from tb_gradscope.recording import place, sources
 
 GRADIENT = frozenset({"gradient"})
 _GREATEST_DEPTH = 3
@@ -25,8 +25,9 @@ class Names:
     """
 
     def __init__(self) -> None:
-        self._taken: dict[str, Any] = {}
         self._variables: dict[int, tuple[weakref.ref[Any], str]] = {}
+        self._bearers: dict[str, weakref.ref[Any]] = {}
+        self._origins: dict[tuple[str, str], object] = {}
 
     def of_loss(self, candidate: str, origin: object) -> str:
         """Returns the name of a loss.
@@ -35,11 +36,11 @@ class Names:
           candidate: what it would be called were it alone.
           origin: hashable, the same for the same loss: where it comes from.
         """
-        return self._claim(("loss", candidate), ("loss", origin))
+        return self._claim("loss", candidate, origin)
 
     def of_site(self, candidate: str, origin: object) -> str:
         """Returns the name of a clip site; arguments as for `of_loss`."""
-        return self._claim(("site", candidate), ("site", origin))
+        return self._claim("clip", candidate, origin)
 
     def of_variables(
         self, found: list[Any], caller: place.Caller, argument: ast.expr | None
@@ -72,22 +73,19 @@ class Names:
         except TypeError:
             return name
         self._variables[id(source)] = (reference, name)
-        self._taken[name] = reference
+        self._bearers[name] = reference
         return name
 
     def _is_alive(self, name: str) -> bool:
-        reference = self._taken.get(name)
-        return isinstance(reference, weakref.ref) and reference() is not None
+        reference = self._bearers.get(name)
+        return reference is not None and reference() is not None
 
-    def _claim(self, key: tuple[str, str], origin: object) -> str:
-        kind, candidate = key
-        candidate = candidate[:LONGEST] or kind
+    def _claim(self, kind: str, candidate: str, origin: object) -> str:
+        def is_others(name: str) -> bool:
+            return self._origins.get((kind, name), origin) != origin
 
-        def is_other(name: str) -> bool:
-            return self._taken.get(f"{kind}\0{name}", origin) != origin
-
-        name = _unique(candidate, is_other)
-        self._taken[f"{kind}\0{name}"] = origin
+        name = _unique(candidate[:LONGEST] or kind, is_others)
+        self._origins[kind, name] = origin
         return name
 
 
@@ -104,7 +102,7 @@ def loss_candidate(target: Any, caller: place.Caller) -> str:
     return (ast.unparse(argument) if argument is not None else "loss")[:LONGEST]
 
 
-def _unique(candidate: str, is_taken: Any) -> str:
+def _unique(candidate: str, is_taken: Callable[[str], bool]) -> str:
     name, number = candidate, 1
     while is_taken(name):
         number += 1

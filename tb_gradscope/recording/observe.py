@@ -9,9 +9,9 @@ import tensorflow as tf
 
 from tb_gradscope import __version__
 from tb_gradscope.format import messages, tags
-from tb_gradscope.record import cadence, ring, step
-from tb_gradscope.record.recorder import Call, Recorder
-from tb_gradscope.record.series import Description, Series
+from tb_gradscope.recording import cadence, ring, step
+from tb_gradscope.recording.recorder import Call, Recorder
+from tb_gradscope.recording.series import Description, Series
 
 
 def schema(kind: int, name: str, variables: list[Any], where: Any, **more: Any) -> Any:

@@ -13,7 +13,7 @@ from types import FrameType
 import tensorflow as tf
 
 from tb_gradscope.format import messages
-from tb_gradscope.record import internals
+from tb_gradscope.recording import internals
 
 _GENERATED = "__autograph_generated_file"
 _CONTEXTLIB = os.path.join(os.path.dirname(os.__file__), "contextlib.py")

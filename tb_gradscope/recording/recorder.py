@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from tb_gradscope.record import ring
-from tb_gradscope.record.failure import contained
-from tb_gradscope.record.host import HOST
-from tb_gradscope.record.names import Names
-from tb_gradscope.record.ring import Ring, Slot
-from tb_gradscope.record.series import CLIP_TALLIES, Description, Series
-from tb_gradscope.record.writer import Writer
+from tb_gradscope.recording import ring
+from tb_gradscope.recording.failure import contained
+from tb_gradscope.recording.host import HOST
+from tb_gradscope.recording.names import Names
+from tb_gradscope.recording.ring import Ring, Slot
+from tb_gradscope.recording.series import CLIP_TALLIES, Description, Series
+from tb_gradscope.recording.writer import Writer
 
 _MOST_WAITING = 64
 

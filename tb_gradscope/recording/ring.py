@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from tb_gradscope.record import cadence
-from tb_gradscope.record.host import HOST
+from tb_gradscope.recording import cadence
+from tb_gradscope.recording.host import HOST
 
 _RING_FLOATS = 1 << 20
 _FEWEST, _MOST = 16, 1024

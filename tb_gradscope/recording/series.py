@@ -18,8 +18,8 @@ from tb_gradscope.format.record import (
     none_norm,
 )
 from tb_gradscope.format.statistics import STATISTIC_COUNT, State, Statistic
-from tb_gradscope.record.ring import Slot
-from tb_gradscope.record.writer import Writer
+from tb_gradscope.recording.ring import Slot
+from tb_gradscope.recording.writer import Writer
 
 CLIP_HEADER = 6  # threshold, norm before, norm after, scale, clipped, not finite
 CLIP_TALLIES = 2  # calls clipped, calls with a norm that is not finite

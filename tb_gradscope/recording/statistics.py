@@ -18,8 +18,8 @@ import numpy as np
 import tensorflow as tf
 
 from tb_gradscope.format.statistics import STATISTIC_COUNT, State, Statistic
-from tb_gradscope.record.host import HOST
-from tb_gradscope.record.sources import handle_of, shape_of
+from tb_gradscope.recording.host import HOST
+from tb_gradscope.recording.sources import handle_of, shape_of
 
 # Beyond these magnitudes float32 squares overflow, or fall among the denormals.
 _SAFE_MAX, _SAFE_MIN = 1e18, 1e-18
@@ -45,7 +45,7 @@ def gradient_statistics(gradients: list[Any], sources: list[Any]) -> Any:
         return _statistics(parts, values)
     # One call of a compiled function rather than a thousand eager operations.
     layout = tuple(
-        (part and (part.kind, part.dtype), None if value is None else value.dtype)
+        (None if part is None else (part.kind, part.dtype), None if value is None else value.dtype)
         for part, value in zip(parts, values, strict=True)
     )
     arguments = [argument for part in parts if part for argument in part.arguments]
@@ -83,15 +83,18 @@ def _compiled(layout: tuple[Any, ...]) -> Any:
 
     def function(*arguments: Any) -> Any:
         left = list(arguments)
-        parts = [
-            _Part(*kind, [left.pop(0) for _ in range(_ARGUMENTS[kind[0]])]) if kind else None
-            for kind, _ in layout
-        ]
+        parts: list[_Part | None] = []
+        for part, _ in layout:
+            if part is None:
+                parts.append(None)
+            else:
+                kind, dtype = part
+                parts.append(_Part(kind, dtype, [left.pop(0) for _ in range(_ARGUMENTS[kind])]))
         return _statistics(parts, [left.pop(0) if dtype else None for _, dtype in layout])
 
     signature: list[Any] = []
-    for kind, _ in layout:
-        signature += _signature(*kind) if kind else []
+    for part, _ in layout:
+        signature += [] if part is None else _signature(*part)
     signature += [tf.TensorSpec(None, dtype) for _, dtype in layout if dtype]
     compiled = tf.function(function, input_signature=signature, autograph=False)
     return HOST.call(compiled.get_concrete_function)
@@ -226,7 +229,7 @@ def _from_moments(moments: Any) -> tuple[Any, Any]:
         Statistic.MAX_ABS: largest,
         Statistic.MEAN: mean,
         Statistic.STD: tf.sqrt(variance),
-        Statistic.ZERO_FRACTION: tf.where(size > 0, 1 - tf.math.divide_no_nan(nonzero, size), 0.0),
+        Statistic.ZERO_FRACTION: tf.math.divide_no_nan(size - nonzero, size),
     }
     return tf.stack([columns.get(statistic, none) for statistic in Statistic], 1), trusted
 
@@ -272,7 +275,7 @@ def _carefully(gradient: Any, size: Any) -> Any:
         Statistic.MAX_ABS: largest,
         Statistic.MEAN: scale * means[0],
         Statistic.STD: scale * tf.sqrt(spread / size),
-        Statistic.ZERO_FRACTION: 1 - nonzero / size,
+        Statistic.ZERO_FRACTION: (size - nonzero) / size,
         Statistic.NAN_COUNT: nan_count,
         Statistic.INF_COUNT: inf_count,
         Statistic.VARIABLE_NORM: 0,

@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tb_gradscope.record.failure import say_once
+from tb_gradscope.recording.failure import say_once
 
 
 def user_step() -> Any | None:

@@ -8,11 +8,11 @@ from typing import Any
 
 import tensorflow as tf
 
-from tb_gradscope.record import internals
-from tb_gradscope.record.destination import current
-from tb_gradscope.record.failure import contained
-from tb_gradscope.record.gradients import LossKeys, observe_gradients
-from tb_gradscope.record.recorder import Recorder
+from tb_gradscope.recording import internals
+from tb_gradscope.recording.destination import current
+from tb_gradscope.recording.failure import contained
+from tb_gradscope.recording.gradients import LossKeys, observe_gradients
+from tb_gradscope.recording.recorder import Recorder
 
 
 class GradientTape(tf.GradientTape):

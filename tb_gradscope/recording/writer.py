@@ -8,7 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from tb_gradscope.format import tags
-from tb_gradscope.format.record import Floats
+from tb_gradscope.format.packing import Floats
 
 
 def _metadata(plugin_name: str) -> bytes:
