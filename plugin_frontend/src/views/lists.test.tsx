@@ -1,0 +1,138 @@
+import { cleanup, fireEvent, render, screen } from '@testing-library/preact';
+import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import { ClipNumbers } from '../model/clipping';
+import { makeClip, makeFrame, makeRun } from '../model/fixtures';
+import { Names } from '../model/order';
+import type { Source } from '../model/source';
+import { type Shown, Store } from '../model/store';
+import { Clipping } from './clipping';
+import { MissingList } from './missing';
+import { Notices } from './notices';
+import { Teach } from './teach';
+
+// A canvas is what jsdom has not.
+vi.mock('./chart', () => ({ Chart: ({ label }: { label: string }) => <p>{label}</p> }));
+
+const NOT_ASKED = () => Promise.reject(new Error('not asked for'));
+const CLIP = makeClip({
+  name: 'all',
+  steps: [0, 10],
+  calls: [500, 1000],
+  clipped: [400, 812],
+  nonfinite: [0, 3],
+});
+const SOURCE: Source = {
+  index: NOT_ASKED,
+  run: NOT_ASKED,
+  matrix: NOT_ASKED,
+  tracks: async () => [],
+  wholeTracks: async () => [],
+  // Threshold, before, after, scale; then before and after of w1 and w2.
+  clip: async () =>
+    new ClipNumbers(
+      CLIP,
+      new Float32Array([1, 5, 1, 0.2, 1, 21.74, 1, 0.046, 3, 0.6, 4, 0.8, 3, 0.1, 21.5, 1]),
+    ),
+};
+
+function shownRun(change: Partial<Shown['run']>): Shown {
+  const run = { ...makeRun(['w1', 'w2'], ['loss'], [0, 10]), ...change };
+  return { run, names: new Names(run.variables), frame: makeFrame([[1, 2]], 10) };
+}
+
+function storeOf(shown: Shown): Store {
+  const store = new Store(SOURCE);
+  store.shown.value = shown;
+  return store;
+}
+
+beforeEach(() => {
+  vi.stubGlobal(
+    'IntersectionObserver',
+    class {
+      constructor(private readonly tell: (entries: { isIntersecting: boolean }[]) => void) {}
+      observe() {
+        this.tell([{ isIntersecting: true }]);
+      }
+      disconnect() {}
+    },
+  );
+});
+
+afterEach(() => {
+  cleanup();
+  vi.unstubAllGlobals();
+});
+
+it('says what a clip site did, how to judge it, and who caused it', async () => {
+  const shown = shownRun({ clips: [CLIP] });
+  render(<Clipping store={storeOf(shown)} shown={shown} source={SOURCE} />);
+  const site = screen.getByRole('region', { name: 'Clip site all' });
+  expect(site.textContent).toContain('clipped in 812 of 1,000 calls (81 %)');
+  expect(site.textContent).toContain('3 with a norm that is not finite');
+  expect(screen.getByText('step-size limiter')).toBeTruthy();
+  const shares = await screen.findByRole('list', { name: /Shares/ });
+  expect(shares.textContent).toBe('w298 %w11.9 %');
+  expect(site.textContent).toContain('scaled to 4.6 % of its length');
+  fireEvent.click(screen.getByRole('button', { name: 'Show as table' }));
+  expect(
+    screen.getByRole('row', { name: /^10 21.74 1.000 1.000 4.6 % 812 of 1,000$/ }),
+  ).toBeTruthy();
+});
+
+it('teaches clipping where there is none', () => {
+  const shown = shownRun({});
+  render(<Clipping store={storeOf(shown)} shown={shown} source={SOURCE} />);
+  expect(screen.getByText('No clipping recorded')).toBeTruthy();
+});
+
+it('lists what is missing, and leads to its cell', () => {
+  const missing = {
+    loss: 'loss',
+    variables: ['w1', 'w2'],
+    first_step: 0,
+    last_step: 10,
+    pattern: 'always' as const,
+    count: 2,
+    asked: 2,
+    where: { file: '/me/train.py', line: 36, function: 'step', code: 'g = tape.gradient(l, v)' },
+  };
+  const shown = shownRun({ missing: [missing] });
+  const store = storeOf(shown);
+  store.tab.value = 'missing';
+  render(<MissingList store={store} shown={shown} />);
+  expect(screen.getByText('2 gradients missing')).toBeTruthy();
+  const row = screen.getByRole('row', { name: /loss w1 w2 always/ });
+  expect(row.textContent).toContain('train.py:36 in step');
+  fireEvent.click(screen.getByRole('button', { name: 'w2' }));
+  expect(store.selection.value).toEqual({ variable: 'w2', loss: 'loss' });
+  expect(store.tab.value).toBe('matrix');
+});
+
+it('shows problems, and that only tracing was seen', () => {
+  const shown = shownRun({ problems: ['A file is cut off.'] });
+  const [loss] = shown.run.losses;
+  if (loss) loss.traced_only = true;
+  render(<Notices store={storeOf(shown)} shown={shown} />);
+  expect(screen.getByText('A file is cut off.')).toBeTruthy();
+  expect(screen.getByText(/^Only tracing was seen/)).toBeTruthy();
+});
+
+it('shows a failure with a way to try again', () => {
+  const store = storeOf(shownRun({}));
+  store.failure.value = 'TensorBoard does not answer.';
+  const refresh = vi.spyOn(store, 'refresh').mockResolvedValue();
+  render(<Notices store={store} shown={null} />);
+  expect(screen.getByRole('alert').textContent).toContain('TensorBoard does not answer.');
+  fireEvent.click(screen.getByRole('button', { name: 'Try again' }));
+  expect(refresh).toHaveBeenCalled();
+});
+
+it('teaches what to add, and copies it', async () => {
+  const writeText = vi.fn(async (_text: string) => {});
+  vi.stubGlobal('navigator', { ...navigator, clipboard: { writeText } });
+  render(<Teach store={storeOf(shownRun({}))} />);
+  fireEvent.click(screen.getByRole('button', { name: 'Copy' }));
+  await screen.findByRole('button', { name: 'Copied' });
+  expect(writeText.mock.calls[0]?.[0]).toContain('import tb_gradscope as gs\n');
+});
