@@ -77,7 +77,7 @@ def observe_gradients(
         return
     graph = in_function()
     caller = place.find_caller()
-    candidate = loss_name if loss_name is not None else names.loss_candidate(target, caller)
+    candidate = loss_name if loss_name is not None else _candidate(recorder, target, caller)
     number = keys.number(candidate, caller.key, target, has_output_gradients)
     # A name that the user gives is the loss's identity; another's is where it stands.
     loss = (candidate, None, 0) if loss_name is not None else (candidate, caller.key, number)
@@ -105,6 +105,14 @@ def observe_gradients(
     changed = series.none != none
     series.none = none
     observe_eagerly(recorder, series, payload, _NO_TALLIES, changed)
+
+
+def _candidate(recorder: Recorder, target: Any, caller: place.Caller) -> str:
+    # Looking at a frame's variables is slow, and the same call calls its loss the same.
+    site = (caller.frame.f_code, caller.frame.f_lasti)
+    if site not in recorder.cache:
+        recorder.cache[site] = names.loss_candidate(target, caller)
+    return str(recorder.cache[site])
 
 
 class _Identified:

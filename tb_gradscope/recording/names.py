@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import weakref
 from collections.abc import Callable, Iterator
 from types import FrameType
@@ -95,7 +96,7 @@ def loss_candidate(target: Any, caller: place.Caller) -> str:
     The local variable bound to that very object, else the expression in the
     source, else "loss".
     """
-    for name, value in caller.frame.f_locals.items():
+    for name, value in place.locals_of(caller.frame):
         if value is target and not name.startswith(_SKIPPED_LOCALS):
             return name
     argument = place.argument_of(caller, GRADIENT, 0)
@@ -136,8 +137,8 @@ def _scopes(frames: list[FrameType]) -> Iterator[dict[str, Any]]:
             seen.add(id(frame.f_globals))
             yield frame.f_globals
     for frame in reversed(frames):
-        if frame.f_locals is not frame.f_globals:
-            yield dict(frame.f_locals)
+        if frame.f_code.co_flags & inspect.CO_OPTIMIZED:
+            yield dict(place.locals_of(frame))
 
 
 def _path_to(source: Any, scope: dict[str, Any]) -> str | None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import ast
 import dataclasses
 import functools
+import gc
+import inspect
 import linecache
 import os
 import sys
 from types import FrameType
+from typing import Any
 
 import tensorflow as tf
 
@@ -79,6 +82,21 @@ def outer_frames(frame: FrameType) -> list[FrameType]:
             frames.append(current)
         current = current.f_back
     return frames
+
+
+def locals_of(frame: FrameType) -> list[tuple[str, Any]]:
+    """Returns the local variables of a frame, in order, and leaves no trace of having looked.
+
+    Up to Python 3.12, `f_locals` of a function is a copy that stays with the
+    frame: it would keep the tensors of this step alive through the next.
+    """
+    had = {id(referent) for referent in gc.get_referents(frame)}
+    found = frame.f_locals
+    pairs = list(found.items())
+    is_copy = isinstance(found, dict) and found is not frame.f_globals
+    if is_copy and frame.f_code.co_flags & inspect.CO_OPTIMIZED and id(found) not in had:
+        found.clear()
+    return pairs
 
 
 def argument_of(caller: Caller, methods: frozenset[str], position: int) -> ast.expr | None:
