@@ -103,7 +103,6 @@ def loss_norms(loss: history.LossHistory) -> Floats:
     states = loss.values[:, :, Statistic.STATE]
     norms = loss.values[:, :, Statistic.NORM].astype(np.float64)
     norms[(states == State.NONE) | (states == State.ABSENT)] = 0
-    norms[states == State.NAN] = np.nan
     with np.errstate(over="ignore"):  # beyond float32 is infinite
         whole: Floats = np.sqrt(np.square(norms).sum(axis=1)).astype(np.float32)
     return whole

@@ -135,6 +135,7 @@ def broken(run):
         bfloat16 = tensor_pb2.TensorProto(dtype=types_pb2.DT_BFLOAT16, tensor_content=b"\0\0")
         bfloat16.tensor_shape.dim.add(size=1)
         log.put(0, tags.record_tag(poisoned.series), bfloat16, tags.PLUGIN_NAME)
+        poisoned.event(log, 0, messages.Event.TRACED, [0], [NONE])
         event.event(log, 3, messages.Event.CHANGED, [5], [NONE])
         event.event(log, 4, messages.Event.CHANGED, [0, 0], [NONE])
         log.put(5, tags.event_tag(event.series), b"\xff\xff", tags.EVENTS_PLUGIN_NAME)
@@ -201,8 +202,11 @@ def asked_twice(run):
         left.open(log, 0)
         right.open(log, 0)
         for step in range(0, 6, 2):
+            if step == 4:
+                right.record(log, step, 2, [OK, NONE])
             left.record(log, step, 1, [OK, OK])
-            right.record(log, step, 2, [OK, NONE])
+            if step != 4:
+                right.record(log, step, 2, [OK, NONE])
 
 
 def lost(run):
