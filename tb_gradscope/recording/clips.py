@@ -86,9 +86,7 @@ def observe_clip(recorder: Recorder, call: ClipCall) -> None:
     series = recorder.series(description)
     if tally is not None:
         series.tallies = series.tallies + tally
-    changed = series.none != none
-    series.none = none
-    observe_eagerly(recorder, series, payload, series.tallies, changed)
+    observe_eagerly(recorder, series, payload, none)
 
 
 def _variables(

@@ -6,7 +6,6 @@ import functools
 import weakref
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from tb_gradscope.format import messages
@@ -16,7 +15,6 @@ from tb_gradscope.recording.origins import ORIGINS, Origin
 from tb_gradscope.recording.recorder import Recorder
 from tb_gradscope.recording.series import Description, Series
 
-_NO_TALLIES = np.zeros(0, np.int64)
 _MOST_CACHED = 10_000
 
 
@@ -31,8 +29,8 @@ class LossKeys:
     def __init__(self) -> None:
         self._targets: dict[Any, list[Any]] = {}
 
-    def number(self, name: str, site: Any, target: Any, is_fresh: bool) -> int:
-        """Returns the number of a target among those of the same name and site.
+    def number(self, name: str, site: Any, target: Any, is_fresh: bool) -> tuple[int, bool]:
+        """Returns the number of a target among those of its name and site, and if it is known.
 
         Args:
           name: its candidate name.
@@ -47,9 +45,9 @@ class LossKeys:
                 if len(references) == len(flat) and all(
                     reference() is part for reference, part in zip(references, flat, strict=True)
                 ):
-                    return number
+                    return number, True
         known.append([_reference(part) for part in flat])
-        return len(known) - 1
+        return len(known) - 1, False
 
 
 def observe_gradients(
@@ -78,9 +76,10 @@ def observe_gradients(
     graph = in_function()
     caller = place.find_caller()
     candidate = loss_name if loss_name is not None else _candidate(recorder, target, caller)
-    number = keys.number(candidate, caller.key, target, has_output_gradients)
     # A name that the user gives is the loss's identity; another's is where it stands.
-    loss = (candidate, None, 0) if loss_name is not None else (candidate, caller.key, number)
+    site = None if loss_name is not None else caller.key
+    number, is_repeat = keys.number(candidate, site, target, has_output_gradients)
+    loss = (candidate, site, 0 if loss_name is not None else number)
     identity = tuple(id(source) if sources.is_variable(source) else None for source in found)
     key = (*loss, caller.line, identity)
     none = tuple(gradient is None for gradient in gradients)
@@ -99,12 +98,11 @@ def observe_gradients(
             recorder,
             description,
             lambda: tf.reshape(payload(), [-1]),
+            is_repeat=is_repeat,
         )
         return
     series = cached.series(recorder)
-    changed = series.none != none
-    series.none = none
-    observe_eagerly(recorder, series, payload, _NO_TALLIES, changed)
+    observe_eagerly(recorder, series, payload, none, is_repeat)
 
 
 def _candidate(recorder: Recorder, target: Any, caller: place.Caller) -> str:

@@ -96,8 +96,8 @@ def loss_candidate(target: Any, caller: place.Caller) -> str:
     The local variable bound to that very object, else the expression in the
     source, else "loss".
     """
-    for name, value in place.locals_of(caller.frame):
-        if value is target and not name.startswith(_SKIPPED_LOCALS):
+    for name, value in caller.locals():
+        if value is target:
             return name
     argument = place.argument_of(caller, GRADIENT, 0)
     return (ast.unparse(argument) if argument is not None else "loss")[:LONGEST]

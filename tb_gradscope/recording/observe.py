@@ -46,25 +46,30 @@ def in_function() -> bool:
 
 
 def observe_eagerly(
-    recorder: Recorder, series: Series, payload: Callable[[], Any], tallies: Any, changed: bool
+    recorder: Recorder,
+    series: Series,
+    payload: Callable[[], Any],
+    none: tuple[bool, ...],
+    is_repeat: bool = False,
 ) -> None:
     """Counts an eager call, and records it if it is due.
 
     Args:
       recorder: where to.
-      series: whose call it is.
+      series: whose call it is; its tallies are up to date.
       payload: computes the float32 tensor; run only if the call is due.
-      tallies: int64 `[tally]` so far, a tensor or an array.
-      changed: record in any case: the gradient has become None, or is no longer.
+      none: which gradients are None. A change is recorded in any case.
+      is_repeat: the same loss of the same tape was seen before.
     """
-    call = series.calls
-    series.calls += 1
+    call = recorder.counter(series.description.counted_as).count(is_repeat)
+    changed = none != series.none
+    series.none = none
     if not (changed or cadence.is_due(call, recorder.every)):
         return
     if recorder.honours_record_if and not bool(tf.summary.should_record_summaries()):
         return
     now = step.user_step()
-    recorder.write(series, Call(-1 if now is None else now, call, tallies, payload()))
+    recorder.write(series, Call(-1 if now is None else now, call, series.tallies, payload()))
 
 
 def observe_in_graph(
@@ -72,6 +77,7 @@ def observe_in_graph(
     description: Description,
     payload: Callable[[], Any],
     tally: Any = None,
+    is_repeat: bool = False,
 ) -> None:
     """Adds recording to the graph under construction.
 
@@ -80,10 +86,12 @@ def observe_in_graph(
       description: of the series.
       payload: builds the float32 `[width]` tensor.
       tally: int64 `[tally]` of this call, or None.
+      is_repeat: the same loss of the same tape was seen before.
     """
     with tf.name_scope("gradscope"):
         recorder.trace(description, step.user_step_now())
         slots = recorder.ring(description)
         ring.keep_with_graph(slots)
         condition = tf.summary.should_record_summaries() if recorder.honours_record_if else True
-        slots.record(payload, step.user_step(), condition, tally)
+        call = recorder.counter(description.counted_as).count_in_graph(is_repeat)
+        slots.record(payload, call, step.user_step(), condition, tally)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import dataclasses
 import functools
-import gc
 import inspect
 import linecache
 import os
@@ -24,6 +23,8 @@ _LIBRARIES = tuple(
     os.path.dirname(os.path.abspath(file)) + os.sep
     for file in (tf.__file__, os.path.dirname(__file__))
 )
+# By the frame, a local variable, and the argument of getrefcount.
+_REFERENCES_OF_A_COPY = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +48,15 @@ class Caller:
         return messages.Place(
             file=self.file, line=self.line, function=self.function, code=self.code
         )
+
+    def locals(self) -> list[tuple[str, Any]]:
+        """Returns the local variables that the user's source names, in order."""
+        pairs = locals_of(self.frame)
+        if self.frame.f_code.co_filename == self.file:
+            return pairs
+        # Converted code has variables of its own.
+        named = _source(self.file).names
+        return [pair for pair in pairs if pair[0] in named]
 
     @property
     def key(self) -> tuple[str, str]:
@@ -90,11 +100,11 @@ def locals_of(frame: FrameType) -> list[tuple[str, Any]]:
     Up to Python 3.12, `f_locals` of a function is a copy that stays with the
     frame: it would keep the tensors of this step alive through the next.
     """
-    had = {id(referent) for referent in gc.get_referents(frame)}
     found = frame.f_locals
     pairs = list(found.items())
-    is_copy = isinstance(found, dict) and found is not frame.f_globals
-    if is_copy and frame.f_code.co_flags & inspect.CO_OPTIMIZED and id(found) not in had:
+    is_copy = frame.f_code.co_flags & inspect.CO_OPTIMIZED and isinstance(found, dict)
+    # Not if the program itself holds the copy, from a call of locals().
+    if is_copy and sys.getrefcount(found) <= _REFERENCES_OF_A_COPY:
         found.clear()
     return pairs
 
@@ -112,7 +122,7 @@ def argument_of(caller: Caller, methods: frozenset[str], position: int) -> ast.e
     """
     found = [
         call
-        for call in _calls(caller.file)
+        for call in _source(caller.file).calls
         if call.lineno <= caller.line <= (call.end_lineno or call.lineno)
         and _called(call) in methods
         and len(call.args) > position
@@ -122,18 +132,28 @@ def argument_of(caller: Caller, methods: frozenset[str], position: int) -> ast.e
     return found[0].args[position] if len(found) == 1 else None
 
 
-def _calls(file: str) -> tuple[ast.Call, ...]:
-    lines = linecache.getlines(file)
-    return _parsed_calls(file, hash(tuple(lines)), tuple(lines)) if lines else ()
+@dataclasses.dataclass(frozen=True)
+class _Source:
+    """What is to be known of a source file: its calls, and the names in it."""
+
+    calls: tuple[ast.Call, ...] = ()
+    names: frozenset[str] = frozenset()
+
+
+def _source(file: str) -> _Source:
+    return _parsed("".join(linecache.getlines(file)))
 
 
 @functools.lru_cache(maxsize=16)
-def _parsed_calls(_file: str, _hash: int, lines: tuple[str, ...]) -> tuple[ast.Call, ...]:
+def _parsed(text: str) -> _Source:
     try:
-        tree = ast.parse("".join(lines))
+        nodes = list(ast.walk(ast.parse(text)))
     except (SyntaxError, ValueError):
-        return ()
-    return tuple(node for node in ast.walk(tree) if isinstance(node, ast.Call))
+        return _Source()
+    return _Source(
+        tuple(node for node in nodes if isinstance(node, ast.Call)),
+        frozenset(node.id for node in nodes if isinstance(node, ast.Name)),
+    )
 
 
 def _called(call: ast.Call) -> str:

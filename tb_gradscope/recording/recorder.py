@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from tb_gradscope.recording import ring
+from tb_gradscope.recording.counter import Counter
 from tb_gradscope.recording.failure import contained
 from tb_gradscope.recording.host import HOST
 from tb_gradscope.recording.names import Names
@@ -49,6 +50,7 @@ class Recorder:
         self.cache: dict[Any, Any] = {}
         self._every = every
         self._series: dict[str, Series] = {}
+        self._counters: dict[str, Counter] = {}
         self._rings: dict[str, Ring] = {}
         self._adopted: list[Ring] = []
         self._calls: collections.deque[tuple[Series, Call]] = collections.deque()
@@ -65,13 +67,18 @@ class Recorder:
         found = self._series.get(description.series)
         return found or self._series.setdefault(description.series, Series(description))
 
+    def counter(self, name: str) -> Counter:
+        """Returns what counts the calls of a loss or clip site."""
+        return self._counters.get(name) or self._counters.setdefault(name, Counter())
+
     def ring(self, description: Description) -> Ring:
         """Returns the ring through which graphs hand over this series."""
         # No lock: making a ring waits for the host thread, which calls `series`.
         found = self._rings.get(description.series)
         if found is None:
             tallies = CLIP_TALLIES if description.is_clip else 0
-            made = Ring(description.width, tallies, self.every, description)
+            counter = self.counter(description.counted_as)
+            made = Ring(description.width, tallies, self.every, description, counter)
             found = self._rings.setdefault(description.series, made)
             found.owner = weakref.ref(self)
         return found

@@ -17,6 +17,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from tb_gradscope.recording import cadence
+from tb_gradscope.recording.counter import Counter
 from tb_gradscope.recording.host import HOST
 
 _RING_FLOATS = 1 << 20
@@ -48,8 +49,11 @@ class Ring:
       description: what the payload is, for an owner that takes the ring over.
     """
 
-    def __init__(self, width: int, tallies: int, every: int, description: Any) -> None:
+    def __init__(
+        self, width: int, tallies: int, every: int, description: Any, counter: Counter
+    ) -> None:
         self.description = description
+        self._counter = counter
         self.owner: weakref.ref[Any] | None = None
         self._capacity = int(np.clip(_RING_FLOATS // max(width, 1), _FEWEST, _MOST))
         self._seen = 0
@@ -64,26 +68,26 @@ class Ring:
         self._payload = variable([self._capacity, width], tf.float32, "payload")
         self._labels = variable([self._capacity, 2 + tallies], tf.int64, "labels")
         self._tallies = variable([tallies], tf.int64, "tallies")
-        self._calls = variable([], tf.int64, "calls")
         self._written = variable([], tf.int64, "written")
         self._every = tf.Variable(every, dtype=tf.int64, trainable=False, name="gradscope_every")
 
     def record(
         self,
         payload: Callable[[], Any],
+        call: Any,
         step: Any,
         condition: Any = True,
         tally: Any = None,
     ) -> None:
-        """Adds to the graph under construction: count the call, and record it if due.
+        """Adds to the graph under construction: record the call if it is due.
 
         Args:
           payload: builds the float32 `[width]` tensor; run only in recorded calls.
+          call: number of the call, an int64 scalar tensor.
           step: the program's step as an int64 scalar tensor, or None.
           condition: bool (tensor) that must hold too.
           tally: int64 `[tally]` to add up in every call, or None.
         """
-        call = self._calls.assign_add(1, read_value=True) - 1
         tallies = self._tallies.read_value()
         if tally is not None:
             tallies = self._tallies.assign_add(tally, read_value=True)
@@ -117,7 +121,7 @@ class Ring:
     def restart(self, every: int) -> None:
         """Starts counting calls anew. On the host thread only."""
         self._tallies.assign(tf.zeros_like(self._tallies))
-        self._calls.assign(0)
+        self._counter.restart()
         self.resume(every)
 
     def stop(self) -> None:

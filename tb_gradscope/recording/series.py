@@ -51,6 +51,11 @@ class Description:
         return tags.series_id(identity)
 
     @property
+    def counted_as(self) -> str:
+        """Name of the counter of its calls: series of one loss share theirs."""
+        return self.series if self.is_clip else f"loss {self.schema.name}"
+
+    @property
     def is_clip(self) -> bool:
         """Tells clip sites from losses."""
         return bool(self.schema.kind == messages.Schema.CLIP)
@@ -66,7 +71,6 @@ class Series:
     """The host's side of a series. `write` and `trace` run on the host thread only.
 
     Attributes:
-      calls: calls counted in eager code so far.
       none: None pattern of the last eager call.
       tallies: int64 `[tally]` of all eager calls, an array or a tensor.
     """
@@ -74,7 +78,6 @@ class Series:
     def __init__(self, description: Description) -> None:
         self.description = description
         self.id = description.series
-        self.calls = 0
         self.none: tuple[bool, ...] = ()
         self.tallies: Any = np.zeros(CLIP_TALLIES if description.is_clip else 0, np.int64)
         count = len(description.schema.variables)

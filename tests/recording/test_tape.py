@@ -13,7 +13,6 @@ import tensorflow as tf
 import tb_gradscope as gs
 from tb_gradscope.format.statistics import State, Statistic
 
-
 _made = {}
 
 

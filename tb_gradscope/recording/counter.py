@@ -1,0 +1,44 @@
+"""Counts calls: the steps of a program that keeps none itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+from tb_gradscope.recording.host import HOST
+
+
+class Counter:
+    """The calls of one loss or clip site, shared by all its series.
+
+    A loss that one tape is asked about twice, with other variables, is at the
+    same step both times: the second is a repeat.
+    """
+
+    def __init__(self) -> None:
+        self._calls = 0
+        self._variable: Any = None
+
+    def count(self, is_repeat: bool) -> int:
+        """Returns the number of an eager call, the first is 0."""
+        if not is_repeat:
+            self._calls += 1
+        return max(self._calls - 1, 0)
+
+    def count_in_graph(self, is_repeat: bool) -> Any:
+        """Returns the number of a call as an int64 scalar of the graph under construction."""
+        if self._variable is None:
+            self._variable = HOST.call(self._create)
+        if is_repeat:
+            return self._variable.read_value() - 1
+        return self._variable.assign_add(1, read_value=True) - 1
+
+    def restart(self) -> None:
+        """Begins at 0 again. On the host thread only."""
+        self._calls = 0
+        if self._variable is not None:
+            self._variable.assign(0)
+
+    def _create(self) -> Any:
+        return tf.Variable(self._calls, dtype=tf.int64, trainable=False, name="gradscope_calls")

@@ -1,0 +1,286 @@
+"""Losses and variables are called what the user's program calls them."""
+
+from __future__ import annotations
+
+import gc
+import sys
+
+import pytest
+import tensorflow as tf
+
+import tb_gradscope as gs
+
+g1 = tf.Variable(1.0)
+w = {"inner": [tf.Variable(1.0)]}
+
+
+def variable_names(run):
+    return [variable.name for variable in run.variables]
+
+
+def loss_names(run):
+    return [loss.name for loss in run.losses]
+
+
+def gradient_of(*sources, tape=gs.GradientTape, **keywords):
+    with tape() as t:
+        loss = tf.add_n([tf.reduce_sum(v * 2.0) for v in sources])
+    return t.gradient(loss, list(sources), **keywords)
+
+
+def test_two_plain_variables_stay_apart(recorded):
+    w1, w2 = tf.Variable([[1.0], [2.0]]), tf.Variable([[1.0], [2.0], [3.0]])
+    with gs.GradientTape() as tape:
+        loss = tf.reduce_sum(w1) + tf.reduce_sum(w2)
+    tape.gradient(loss, [w1, w2])
+    assert variable_names(recorded()) == ["w1", "w2"]
+
+
+def test_own_names_win(recorded):
+    a, b = tf.Variable(1.0, name="kernel"), tf.Variable(1.0, name="scope/bias")
+    gradient_of(a, b)
+    assert variable_names(recorded()) == ["kernel", "scope/bias"]
+
+
+def test_the_same_own_name_gets_a_suffix(recorded):
+    a, b = tf.Variable(1.0, name="kernel"), tf.Variable(1.0, name="kernel")
+    for _ in range(3):
+        gradient_of(a, b)
+        gradient_of(b, a)
+    assert variable_names(recorded()) == ["kernel", "kernel_2"]
+
+
+def test_keras_path(recorded):
+    import keras
+
+    model = keras.Sequential([keras.layers.Dense(2, name="first")], name="net")
+    with gs.GradientTape() as tape:
+        loss = tf.reduce_sum(model(tf.ones([1, 3])))
+    tape.gradient(loss, model.trainable_variables)
+    assert variable_names(recorded()) == ["net/first/kernel", "net/first/bias"]
+
+
+class Model:
+    def __init__(self):
+        self.embed = tf.Variable(1.0)
+        self.parts = {"head": tf.Variable(2.0)}
+
+    def step(self):
+        with gs.GradientTape() as tape:
+            loss = self.embed * self.parts["head"]
+        return tape.gradient(loss, [self.embed, self.parts["head"]])
+
+    def step_with_list(self, variables):
+        with gs.GradientTape() as tape:
+            loss = self.embed * self.parts["head"]
+        return tape.gradient(loss, variables)
+
+
+@pytest.mark.parametrize("in_function", [False, True])
+def test_attribute_paths(in_function, recorded):
+    model = Model()
+    (tf.function(model.step) if in_function else model.step)()
+    assert variable_names(recorded()) == ["self.embed", "self.parts['head']"]
+
+
+def test_attribute_paths_are_found_without_being_spelled(recorded):
+    model = Model()
+    model.step_with_list([model.parts["head"], model.embed])
+    assert sorted(variable_names(recorded())) == ["model.embed", "model.parts['head']"]
+
+
+def test_names_of_globals_and_containers(recorded):
+    everything = [g1, w["inner"][0]]
+    with gs.GradientTape() as tape:
+        loss = tf.add_n(everything)
+    tape.gradient(loss, everything)
+    assert variable_names(recorded()) == ["g1", "w['inner'][0]"]
+
+
+@pytest.mark.parametrize("in_function", [False, True])
+def test_a_loop_variable_is_no_name(in_function, recorded):
+    first, second = tf.Variable(1.0), tf.Variable(2.0)
+
+    def step():
+        with gs.GradientTape(persistent=True) as tape:
+            loss = first * second
+        for v in (first, second):
+            tape.gradient(loss, v)
+
+    (tf.function(step) if in_function else step)()
+    assert variable_names(recorded()) == ["first", "second"]
+
+
+def test_identity_survives_steps_freezing_and_retracing(recorded):
+    one, two = tf.Variable(1.0), tf.Variable(2.0)
+
+    @tf.function
+    def step(x, both):
+        with gs.GradientTape() as tape:
+            loss = tf.reduce_sum(x * one * two)
+        return tape.gradient(loss, [two, one] if both else [one])
+
+    for size, both in ((1, True), (2, True), (2, False), (3, True)):
+        step(tf.ones([size]), both)
+    run = recorded()
+    assert variable_names(run) == ["two", "one"]
+    (loss,) = run.losses
+    assert loss.records == 4
+    assert loss.asked.tolist() == [3, 4]
+
+
+def test_a_new_variable_in_the_place_of_a_dead_one_takes_its_name(recorded):
+    def train():
+        weight = tf.Variable(1.0)
+        with gs.GradientTape() as tape:
+            loss = weight * 2
+        tape.gradient(loss, weight)
+
+    for _ in range(3):
+        train()
+        gc.collect()
+    assert variable_names(recorded()) == ["weight"]
+
+
+def test_plain_tensors_are_sources_too(recorded):
+    for step in range(3):
+        x = tf.constant([1.0, float(step)])
+        with gs.GradientTape() as tape:
+            tape.watch(x)
+            penalty = tf.reduce_sum(x**2)
+        tape.gradient(penalty, x)
+    run = recorded()
+    assert [(v.name, v.kind) for v in run.variables] == [("x", "tensor")]
+    assert loss_names(run) == ["penalty"]
+    assert run.losses[0].records == 3
+
+
+@pytest.mark.parametrize("in_function", [False, True])
+def test_losses(in_function, recorded):
+    weight = tf.Variable([1.0, 2.0])
+
+    def step():
+        with gs.GradientTape(persistent=True) as tape:
+            recon = tf.reduce_sum(weight)
+            also = recon
+            terms = {"kl": tf.reduce_sum(weight**2)}
+        tape.gradient(recon, weight)
+        tape.gradient(terms["kl"], weight)
+        tape.gradient(recon + terms["kl"], weight)
+        tape.gradient([recon, terms["kl"]], weight)
+        tape.gradient(also, weight, loss_name="mine")
+
+    (tf.function(step) if in_function else step)()
+    # The sum was made outside the tape, hence is a loss without gradients: data too.
+    expected = ["recon", "terms['kl']", "recon + terms['kl']", "[recon, terms['kl']]", "mine"]
+    assert loss_names(recorded()) == expected
+
+
+@pytest.mark.parametrize("in_function", [False, True])
+def test_losses_of_one_name_stay_apart(in_function, recorded):
+    weight = tf.Variable(1.0)
+
+    def generator():
+        with gs.GradientTape() as tape:
+            loss = weight * 2
+        tape.gradient(loss, weight)
+
+    def discriminator():
+        with gs.GradientTape() as tape:
+            loss = weight * 3
+        tape.gradient(loss, weight)
+
+    if in_function:
+        generator, discriminator = tf.function(generator), tf.function(discriminator)
+    for _ in range(3):
+        generator()
+        discriminator()
+    run = recorded()
+    assert loss_names(run) == ["loss", "loss_2"]
+    assert [loss.records for loss in run.losses] == [3, 3]
+
+
+@pytest.mark.parametrize("in_function", [False, True])
+def test_targets_of_a_loop_stay_apart(in_function, recorded):
+    weight = tf.Variable([1.0, 2.0])
+
+    def step():
+        with gs.GradientTape(persistent=True) as tape:
+            parts = [tf.reduce_sum(weight) * k for k in (1.0, 2.0)]
+        for part in parts:
+            tape.gradient(part, weight)
+
+    step = tf.function(step) if in_function else step
+    for _ in range(2):
+        step()
+    run = recorded()
+    assert loss_names(run) == ["part", "part_2"]
+    assert [loss.records for loss in run.losses] == [2, 2]
+
+
+def test_one_loss_asked_twice_is_one_row(recorded):
+    a, b = tf.Variable(1.0), tf.Variable(2.0)
+    with gs.GradientTape(persistent=True) as tape:
+        loss = a * b
+    tape.gradient(loss, a)
+    tape.gradient(loss, b)
+    run = recorded()
+    assert loss_names(run) == ["loss"]
+    assert run.losses[0].values.shape[:2] == (1, 2)
+
+
+@pytest.mark.parametrize("in_function", [False, True])
+def test_places_are_the_users_lines(in_function, recorded):
+    weight = tf.Variable(1.0)
+
+    def step():
+        with gs.GradientTape() as tape:
+            loss = weight * 2
+        return tape.gradient(loss, weight)  # this line
+
+    (tf.function(step) if in_function else step)()
+    where = recorded().losses[0].where
+    assert where.file == __file__
+    assert where.code == "return tape.gradient(loss, weight)  # this line"
+    assert where.line == step.__code__.co_firstlineno + 3
+    assert where.function.endswith("step")
+
+
+ODD = ['a"b', "a/b//c", "<img src=x onerror=alert(1)>", "🙂 ñ", "x" * 300, " ", "a\nb"]
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_odd_names_arrive_as_they_are(name, recorded):
+    weight = tf.Variable(1.0)
+    with gs.GradientTape() as tape:
+        loss = weight * 2
+    tape.gradient(loss, weight, loss_name=name)
+    assert loss_names(recorded()) == [name]
+
+
+def test_endless_names_are_cut(recorded):
+    weight = tf.Variable(1.0)
+    with gs.GradientTape() as tape:
+        loss = weight * 2
+    tape.gradient(loss, weight, loss_name="y" * 5000)
+    assert loss_names(recorded()) == ["y" * 300]
+
+
+def test_code_without_source(recorded):
+    scope = {"gs": gs, "weight": tf.Variable(1.0)}
+    exec(
+        "with gs.GradientTape() as tape:\n  loss = weight * 2\ntape.gradient(loss, weight)\n",
+        scope,
+    )
+    run = recorded()
+    assert (loss_names(run), variable_names(run)) == (["loss"], ["weight"])
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 13), reason="f_locals is no copy since 3.13")
+def test_locals_that_the_user_holds_are_left_alone(recorder):
+    weight = tf.Variable(1.0)
+    mine = locals()
+    with gs.GradientTape() as tape:
+        loss = weight * 2
+    tape.gradient(loss, weight)
+    assert mine["weight"] is weight
