@@ -1,0 +1,135 @@
+"""What was measured, as Markdown and as JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import os
+import platform
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+import tb_gradscope
+from tests.bench.measure import Row, Table
+from tests.bench.variants import SCALARS
+
+_HEAD = (
+    "variant",
+    "ms/step",
+    "/ plain",
+    "quartiles",
+    "CPU",
+    "/ scalars",
+    "kernels",
+    "first call",
+    "bytes/record",
+    "/ scalars",
+    "record / floor",
+)
+
+NOTES = """\
+All variants train in turns of some steps within one process, in random order; `/ plain` is the \
+median over the rounds of time per step against plain steps of the same round, `CPU` the same of \
+processor time over all threads. Writing in the background and a flush at the end of each turn \
+are part of the time. `kernels`: what TensorFlow executes in one step (with every=10 and more: in \
+one that is not recorded). `record / floor`: what one recorded step costs, in passes over the \
+gradients' memory."""
+
+
+def machine() -> dict[str, Any]:
+    """Returns what the numbers depend on."""
+    return {
+        "date": datetime.date.today().isoformat(),
+        "cpu": _cpu_name(),
+        "cores": len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count(),
+        "load": round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None,
+        "system": f"{platform.system()} {platform.machine()}",
+        "gpus": len(tf.config.list_physical_devices("GPU")),
+        "python": platform.python_version(),
+        "tensorflow": tf.__version__,
+        "numpy": np.__version__,
+        "tb_gradscope": tb_gradscope.__version__,
+    }
+
+
+def as_dict(tables: list[Table], facts: dict[str, Any]) -> dict[str, Any]:
+    """Returns what goes into the JSON file."""
+    return {
+        "format": 1,
+        "machine": facts,
+        "models": {table.model: dataclasses.asdict(table) for table in tables},
+    }
+
+
+def markdown(tables: list[Table], facts: dict[str, Any]) -> str:
+    """Returns the tables, aligned, so that they read well as plain text too."""
+    lines = ["# What recording costs", ""]
+    lines += [", ".join(f"{key} {value}" for key, value in facts.items()), "", NOTES, ""]
+    for table in tables:
+        lines += [f"## {table.title}", "", _summary(table), "", *_table(table), ""]
+    return "\n".join(lines)
+
+
+def _summary(table: Table) -> str:
+    return (
+        f"{table.variables} variables, {table.parameters:,} parameters, "
+        f"{table.gradient_bytes / 1e6:.2f} MB of gradients, "
+        f"floor (one pass) {table.floor_milliseconds:.3f} ms; "
+        f"{table.rounds} rounds of {table.block} steps"
+    )
+
+
+def _table(table: Table) -> list[str]:
+    by_key = {row.variant: row for row in table.rows}
+    cells = [list(_HEAD), *(_cells(row, by_key.get(SCALARS)) for row in table.rows)]
+    widths = [max(len(line[column]) for line in cells) for column in range(len(_HEAD))]
+    lines = [
+        "| "
+        + " | ".join(
+            cell.ljust(width) if column == 0 else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
+        )
+        + " |"
+        for line in cells
+    ]
+    rule = "|".join(
+        "-" * (width + 1) + ("-" if column == 0 else ":") for column, width in enumerate(widths)
+    )
+    return [lines[0], f"|{rule}|", *lines[1:]]
+
+
+def _cells(row: Row, scalars: Row | None) -> list[str]:
+    time_to_scalars = row.ratio.middle / scalars.ratio.middle if scalars else None
+    bytes_to_scalars = (
+        row.bytes / scalars.bytes if scalars and scalars.bytes and row.bytes is not None else None
+    )
+    return [
+        row.title,
+        f"{row.milliseconds:.2f}",
+        f"{row.ratio.middle:.3f}",
+        f"{row.ratio.low:.2f} to {row.ratio.high:.2f}",
+        f"{row.cpu.middle:.3f}",
+        _or_dash(time_to_scalars, ".2f"),
+        _or_dash(row.kernels, "d"),
+        f"{row.first_call:.1f} s",
+        _or_dash(row.bytes, ",.0f"),
+        _or_dash(bytes_to_scalars, ".2f"),
+        _or_dash(row.floors, ".1f"),
+    ]
+
+
+def _or_dash(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)
+
+
+def _cpu_name() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            names = [line.split(":", 1)[1].strip() for line in file if "model name" in line]
+        return names[0] if names else platform.processor()
+    except OSError:
+        return platform.processor() or platform.machine()

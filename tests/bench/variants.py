@@ -1,0 +1,170 @@
+"""The same training step, recorded in one way or another."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import tensorflow as tf
+
+import tb_gradscope as gs
+from tb_gradscope.recording.host import HOST
+from tests.bench.models import Training
+
+NEVER = 10**9
+PLAIN = "plain"
+AGAIN = "again"
+SCALARS = "scalars"
+
+
+@dataclasses.dataclass(frozen=True)
+class Variant:
+    """One row of the table.
+
+    Attributes:
+      key: in the JSON.
+      title: in the table.
+      every: steps to one record; None if it writes nothing.
+      ours: recorded by us, with a recorder or (`every` None) without.
+      write: writes summaries of (variables, gradients), by hand.
+      share: of the others' steps, for what is so slow that fewer will do.
+    """
+
+    key: str
+    title: str
+    every: int | None = None
+    ours: bool = False
+    write: Callable[[Sequence[Any], Sequence[Any]], None] | None = None
+    share: float = 1.0
+
+
+def _values(gradient: Any) -> Any:
+    # tf.norm of an IndexedSlices would make it dense, which would flatter us.
+    return gradient.values if isinstance(gradient, tf.IndexedSlices) else gradient
+
+
+def _write_norms(variables: Sequence[Any], gradients: Sequence[Any]) -> None:
+    for index, (variable, gradient) in enumerate(zip(variables, gradients, strict=True)):
+        tf.summary.scalar(f"{index}/{variable.name}/norm", tf.norm(_values(gradient)))
+
+
+def _write_histograms(variables: Sequence[Any], gradients: Sequence[Any]) -> None:
+    for index, (variable, gradient) in enumerate(zip(variables, gradients, strict=True)):
+        tf.summary.histogram(f"{index}/{variable.name}", _values(gradient))
+
+
+# Those without a recorder come first: a tape finds any recorder that is entered.
+VARIANTS = (
+    Variant(PLAIN, "plain tf.GradientTape"),
+    Variant(AGAIN, "the same again (noise)"),
+    Variant("off", "ours, nothing recording", ours=True),
+    Variant("never", "ours, recording, never due", NEVER, ours=True),
+    Variant("every100", "ours, every=100", 100, ours=True),
+    Variant("every10", "ours, every=10", 10, ours=True),
+    Variant("every1", "ours, every=1", 1, ours=True),
+    Variant(SCALARS, "scalar(norm) per variable", 1, write=_write_norms),
+    Variant("histograms", "histogram per variable", 1, write=_write_histograms, share=0.2),
+)
+
+
+class Run:
+    """A variant of a training, ready to be measured.
+
+    Attributes:
+      variant: which one.
+      steps: done so far.
+    """
+
+    def __init__(
+        self, variant: Variant, training: Training, logdir: str, stack: contextlib.ExitStack
+    ) -> None:
+        self.variant = variant
+        self.steps = 0
+        self._training = training
+        self._logdir = os.path.join(logdir, variant.key)
+        self._recorder: Any = None
+        self._writer: Any = None
+        if variant.ours and variant.every:
+            self._recorder = gs.record(self._logdir, variant.every, on_error="raise")
+            stack.enter_context(self._recorder)
+            stack.callback(HOST.add, self._recorder)
+        elif variant.write:
+            self._writer = tf.summary.create_file_writer(self._logdir)
+            stack.callback(self._writer.close)
+        self._step = self._make_step()
+        self.block(1)
+        if self._recorder:
+            HOST.remove(self._recorder)
+
+    def block(self, steps: int) -> float:
+        """Trains so many steps, until all they recorded is on disk; returns the seconds."""
+        batch, loss = self._training.batch, None
+        # The thread that writes is one for all: only the variant in its turn may use it.
+        if self._recorder:
+            HOST.add(self._recorder)
+        start = time.perf_counter()
+        for _ in range(steps):
+            loss = self._step(*batch)
+        if loss is not None:
+            loss.numpy()
+        self._flush()
+        seconds = time.perf_counter() - start
+        if self._recorder:
+            HOST.remove(self._recorder)
+        self.steps += steps
+        return seconds
+
+    @property
+    def records(self) -> int:
+        """Steps recorded so far: the first, and every N-th from there."""
+        every = self.variant.every
+        return -(-self.steps // every) if every else 0
+
+    @property
+    def bytes_written(self) -> int:
+        """Size of the event files."""
+        if not os.path.isdir(self._logdir):
+            return 0
+        return sum(entry.stat().st_size for entry in os.scandir(self._logdir))
+
+    def gradients(self) -> list[Any]:
+        """Returns the values of one step's gradients."""
+        training = self._training
+
+        def gradients_of(*batch: Any) -> list[Any]:
+            with tf.GradientTape() as tape:
+                loss = training.loss(*batch)
+            return [_values(found) for found in tape.gradient(loss, training.variables)]
+
+        found: list[Any] = tf.function(gradients_of)(*training.batch)
+        return found
+
+    def _flush(self) -> None:
+        if self._recorder:
+            self._recorder.flush()
+        if self._writer:
+            self._writer.flush()
+
+    def _make_step(self) -> Callable[..., Any]:
+        training, variant, recorder = self._training, self.variant, self._recorder
+        optimizer, writer = training.optimizer, self._writer
+
+        def step(*batch: Any) -> Any:
+            tape = gs.GradientTape(recorder=recorder) if variant.ours else tf.GradientTape()
+            with tape:
+                loss = training.loss(*batch)
+            gradients = tape.gradient(loss, training.variables)
+            if variant.write:
+                tf.summary.experimental.set_step(tf.cast(optimizer.iterations.value, tf.int64))
+                with writer.as_default():
+                    variant.write(training.variables, gradients)
+                tf.summary.experimental.set_step(None)
+            optimizer.apply(gradients, training.variables)
+            return loss
+
+        made: Callable[..., Any] = tf.function(step)
+        return made
