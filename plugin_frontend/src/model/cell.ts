@@ -12,7 +12,9 @@ export function sign(state: StateName, norm: number): string {
 
 /** The sentence a screen reader says. */
 export function spoken(loss: string, variable: string, state: StateName, norm: number): string {
-  const what = state === 'ok' ? `norm ${short(norm)}` : STATE_WORDS[state];
+  // What is written in the cell is part of what is said: that is how voice control finds it.
+  const words = state === 'zero' ? `0, ${STATE_WORDS.zero}` : STATE_WORDS[state];
+  const what = state === 'ok' ? `norm ${short(norm)}` : words;
   return `${loss}, ${variable}: ${what}`;
 }
 

@@ -55,7 +55,7 @@ function Panel({ store, source, shown }: { store: Store; source: Source; shown: 
   const withDetail = matrix && selection !== null;
   const look = `panel${matrix ? '' : ' scroll'}${withDetail ? ' with-detail' : ''}`;
   return (
-    <>
+    <main>
       {tab !== 'missing' && <StepSlider store={store} />}
       <div class={look} id="panel" role="tabpanel" aria-labelledby={`tab-${tab}`}>
         {matrix && <Matrix store={store} shown={shown} source={source} />}
@@ -63,6 +63,6 @@ function Panel({ store, source, shown }: { store: Store; source: Source; shown: 
         {tab === 'clipping' && <Clipping store={store} shown={shown} source={source} />}
         {tab === 'missing' && <MissingList store={store} shown={shown} />}
       </div>
-    </>
+    </main>
   );
 }

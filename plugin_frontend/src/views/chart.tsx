@@ -13,6 +13,8 @@ export interface Line {
   readonly color: string;
   readonly dashed?: boolean;
   readonly strong?: boolean;
+  /** Steps back behind a strong one. */
+  readonly faint?: boolean;
 }
 
 /** Recorded states that the axis cannot show, drawn below it. */
@@ -136,6 +138,7 @@ function makeOptions(
           label: line.label,
           stroke: line.color,
           width: line.strong ? 2.5 : 1.5,
+          alpha: line.faint ? 0.45 : 1,
           ...(line.dashed ? { dash: [6, 4] } : {}),
           points: { size: 5, fill: line.color, width: 0 },
         }),

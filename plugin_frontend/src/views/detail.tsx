@@ -93,6 +93,7 @@ function OverTime({ store, run, tracks, selection }: OverTimeProps) {
   const [hidden, setHidden] = useState<ReadonlySet<string>>(new Set());
   const theme = store.theme.value;
   const name = (track: Track) => run.losses[track.loss]?.name ?? '';
+  const crowded = selection.loss !== '' && tracks.length > 4;
   const lines = tracks.map((track): Line => {
     const colors = LINES[theme];
     return {
@@ -100,6 +101,7 @@ function OverTime({ store, run, tracks, selection }: OverTimeProps) {
       color: colors[track.loss % colors.length] ?? '#888888',
       dashed: track.loss >= colors.length,
       strong: name(track) === selection.loss,
+      faint: crowded && name(track) !== selection.loss,
     };
   });
   const shownAt = tracks.flatMap((track, i) => (hidden.has(name(track)) ? [] : [i]));

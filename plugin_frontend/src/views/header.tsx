@@ -11,6 +11,7 @@ export function Header({ store }: { store: Store }) {
   const missing = run ? pairs(run.missing) : 0;
   return (
     <header class="bar top">
+      <h1 class="hidden">GradScope: {store.runName.value}</h1>
       {runs.length > 1 ? (
         <label class="field">
           Run

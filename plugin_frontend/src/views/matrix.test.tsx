@@ -58,7 +58,7 @@ describe('the matrix', () => {
     open();
     expect(cell('recon, enc/kernel: norm 0.50').textContent).toBe('0.50');
     expect(cell('kl, enc/kernel: None: no gradient reaches it').textContent).toBe('None');
-    expect(cell('recon, enc/bias: all elements exactly zero').textContent).toBe('0');
+    expect(cell('recon, enc/bias: 0, all elements exactly zero').textContent).toBe('0');
     expect(cell('kl, enc/bias: contains NaN').textContent).toBe('NaN');
     expect(cell(`recon, ${HOSTILE}: contains infinity`).textContent).toBe('∞');
     expect(cell(`kl, ${HOSTILE}: norm 3.0e-7`).textContent).toBe('3.0e-7');

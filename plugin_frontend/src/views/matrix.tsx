@@ -223,7 +223,9 @@ function columnWidths(width: number, losses: number): Widths {
   return useMemo(() => {
     const cell = Math.floor((width * 0.66) / Math.max(losses, 1));
     const fitted = Math.min(128, Math.max(54, cell));
-    const name = Math.max(170, Math.min(380, width - fitted * losses));
+    // Where it must scroll sideways anyway, names may as well be readable.
+    const least = fitted * losses + 170 > width ? 240 : 170;
+    const name = Math.max(least, Math.min(380, width - fitted * losses));
     return { name, cell: fitted };
   }, [width, losses]);
 }

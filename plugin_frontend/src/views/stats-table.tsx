@@ -16,7 +16,10 @@ interface Props {
 export function StatsTable({ shown, variable, loss }: Props) {
   const { run, frame } = shown;
   if (!frame) return null;
+  const isChosen = (i: number) => run.losses[i]?.name === loss;
   const losses = lossesOf(run, variable);
+  // The one that was asked about comes first: with twenty losses it might be out of sight.
+  losses.sort((a, b) => Number(isChosen(b)) - Number(isChosen(a)) || a - b);
   const columns = losses.map((i) => new Map(statistics(frame, i, variable)));
   const names = [...new Set(columns.flatMap((column) => [...column.keys()]))];
   return (
