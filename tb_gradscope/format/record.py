@@ -58,7 +58,8 @@ class GradientRecord:
 
     Attributes:
       values: float32 `[variable, statistic]`, see `Statistic`.
-      calls: calls of this series so far, this one included, recorded or not.
+      calls: calls for this loss so far, this one included, recorded or not; all
+        series of a loss count together.
       records: records of this series so far, this one included.
       state_counts: int64 `[variable, COUNTED]`, records so far in which the
         variable was in that state. Totals survive however records are sampled.

@@ -21,7 +21,10 @@ from tb_gradscope.view.series import Event, Series, at_steps, carried, describe_
 
 @dataclasses.dataclass(frozen=True)
 class GradientSeries:
-    """One gradient series. Axes and attributes as in `LossHistory`, over its own variables."""
+    """One gradient series. Axes and attributes as in `LossHistory`, over its own variables.
+
+    But `calls` is as recorded: all series of a loss share one counter of calls.
+    """
 
     series: Series
     steps: Steps
@@ -47,7 +50,7 @@ def read_gradients(series: Series, column: Column, readable: bool = True) -> Gra
     rows = len(series.schema.variables)
     decoded = decode_gradients(column.values, rows)
     steps, wall_times = column.steps[decoded.kept], column.wall_times[decoded.kept]
-    counts, ends = carried(np.stack([decoded.records, decoded.calls], axis=1))
+    counts, ends = carried(decoded.records[:, None])
     states = np.zeros((rows, len(COUNTED)), np.int64)
     for end in ends:
         states += decode_gradient(column.values[decoded.kept[end]]).state_counts
@@ -61,7 +64,7 @@ def read_gradients(series: Series, column: Column, readable: bool = True) -> Gra
             f"{series.title}: its records are too large to be read at once, so only "
             f"{len(column.steps)} of them are shown; lower --gradscope_samples."
         )
-    events, values, calls = _checked_events(series, rows, problems), decoded.values, counts[:, 1]
+    events, values, calls = _checked_events(series, rows, problems), decoded.values, decoded.calls
     traced = [event for event in events if event.message.kind == messages.Event.TRACED]
     traced_only = bool(readable and traced and not len(column.steps))
     if traced_only:
@@ -116,8 +119,8 @@ def merge(parts: Sequence[GradientSeries], positions: dict[str, int]) -> LossHis
         steps=steps,
         wall_times=wall_times,
         values=values,
-        calls=calls,
-        records=_records(parts, len(steps)),
+        calls=_carried_calls(calls),
+        records=_records(parts),
         state_counts=states,
         asked=asked,
         first_none=first_none,
@@ -153,18 +156,26 @@ def _joined(
         newer = present & (part.wall_times[:, None] >= written[here])
         values[here] = np.where(newer[:, :, None], part.values, values[here])
         written[here] = np.where(newer, part.wall_times[:, None], written[here])
-        if len(part.steps):
-            known = np.searchsorted(part.steps, steps, side="right")
-            calls += np.concatenate([[0], part.calls])[known]
+        calls[rows] = np.maximum(calls[rows], part.calls)
     return steps, wall_times, values, calls
 
 
-def _records(parts: Sequence[GradientSeries], steps: int) -> int:
+def _carried_calls(calls: Counts) -> Counts:
+    counted = np.flatnonzero(calls)  # what was only traced is no call
+    result = np.zeros_like(calls)
+    result[counted] = carried(calls[counted, None])[0][:, 0]
+    return np.maximum.accumulate(result) if len(result) else result
+
+
+def _records(parts: Sequence[GradientSeries]) -> int:
     # Records of several series may share a step; how many do is known only of those at hand.
-    made, kept = sum(part.records for part in parts), sum(len(part.steps) for part in parts)
-    if len(parts) == 1 or not kept:
+    parts = [part for part in parts if part.records]
+    made = sum(part.records for part in parts)
+    if len(parts) < 2:
         return made
-    return max(steps, round(made * steps / kept)) if made else 0
+    kept = np.concatenate([part.steps for part in parts])
+    together = len(np.unique(kept))
+    return max(together, round(made * together / max(len(kept), 1)))
 
 
 def _checked_events(series: Series, rows: int, problems: list[str]) -> list[Event]:

@@ -75,8 +75,9 @@ class Log:
 class Loss:
     """A gradient series that can be written into any log, counting like a recorder."""
 
-    def __init__(self, name, variables, **schema):
+    def __init__(self, name, variables, counter=None, **schema):
         self.name, self.variables = name, list(variables)
+        self.counter = counter  # another series of this loss, which counts the calls of both
         self.series = tags.series_id([name, *self.variables])
         self.schema = gradient_schema(name, self.variables, **schema)
         self.restart()
@@ -104,7 +105,8 @@ class Loss:
     def record(self, log, step, norms=1.0, states=None, events=True):
         """Writes a record whose numbers follow from `norms`, and a CHANGED event where due."""
         states = list(states or [OK] * len(self.variables))
-        self.calls += 1
+        counter = self.counter or self
+        counter.calls += 1
         self.records += 1
         for row, state in enumerate(states):
             if state in COUNTED:
@@ -112,7 +114,7 @@ class Loss:
         changed = [row for row, state in enumerate(states) if state != self.states[row]]
         self.states = states
         values = gradient_values(norms, states)
-        record = GradientRecord(values, self.calls, self.records, self.counts)
+        record = GradientRecord(values, counter.calls, self.records, self.counts)
         log.put(step, tags.record_tag(self.series), encode_gradient(record), tags.PLUGIN_NAME)
         if changed and events:
             kind = messages.Event.CHANGED

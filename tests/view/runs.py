@@ -177,7 +177,8 @@ def traced(run):
 
 def merged(run):
     """One loss, `b` frozen from step 3 to 5: another series then."""
-    both, only = Loss("loss", ["a", "b"]), Loss("loss", ["a"])
+    both = Loss("loss", ["a", "b"])
+    only = Loss("loss", ["a"], both)
     first, second = Clip("clip", ["a", "b"]), Clip("clip", ["a"])
     with Log(run) as log:
         for series in (both, first):
@@ -197,7 +198,8 @@ def merged(run):
 
 def asked_twice(run):
     """A persistent tape asked twice a step, for other variables of the same loss."""
-    left, right = Loss("loss", ["a", "b"]), Loss("loss", ["b", "c"])
+    left = Loss("loss", ["a", "b"])
+    right = Loss("loss", ["b", "c"], left)
     with Log(run) as log:
         left.open(log, 0)
         right.open(log, 0)
@@ -207,6 +209,22 @@ def asked_twice(run):
             left.record(log, step, 1, [OK, OK])
             if step != 4:
                 right.record(log, step, 2, [OK, NONE])
+
+
+def traced_beside(run):
+    """A branch was traced, never run; its loss has numbers from another. Then a restart."""
+    loss = Loss("loss", ["a"])
+    branch = Loss("loss", ["a", "b"], loss)
+    with Log(run) as log:
+        loss.open(log, 0)
+        branch.open(log, 1)
+        branch.event(log, 1, messages.Event.TRACED, [1], [NONE])
+        for step in range(0, 4, 2):
+            loss.record(log, step)
+    loss.restart()
+    with Log(run, 1) as log:
+        loss.open(log, 4)
+        loss.record(log, 4)
 
 
 def lost(run):
@@ -259,6 +277,7 @@ RUNS = {
     "traced": traced,
     "merged": merged,
     "asked_twice": asked_twice,
+    "traced_beside": traced_beside,
     "lost": lost,
     "big_counts": big_counts,
     "negative_steps": negative_steps,

@@ -40,7 +40,7 @@ def test_report(logdir):
 def test_report_of_everything(logdir):
     done = command("report", logdir, encoding="ascii")
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.count("\nRun ") == 17
+    assert done.stdout.count("\nRun ") == 18
     assert "\\xfc" in done.stdout
 
 

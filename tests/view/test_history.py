@@ -216,6 +216,16 @@ def test_asked_twice(history):
     assert loss.asked.tolist() == [3, 6, 3]
 
 
+def test_traced_beside(history):
+    loss = only_loss(history, "traced_beside")
+    assert not loss.traced_only
+    assert loss.steps.tolist() == [0, 1, 2, 4]
+    assert loss.values[:, 1, Statistic.STATE].tolist() == [-1, State.NONE, -1, -1]
+    assert loss.calls.tolist() == [1, 1, 2, 3]
+    assert loss.records == 3
+    assert loss.first_none.tolist() == [-1, 1]
+
+
 def test_lost(history):
     run = history.runs["lost"]
     (problem,) = run.problems
