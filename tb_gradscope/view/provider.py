@@ -29,7 +29,7 @@ Stamp = tuple[int, float]
 Listing = Mapping[str, Mapping[str, Stamp]]
 """By run and tag."""
 
-_POOL = ThreadPoolExecutor(4, thread_name_prefix="gradscope")
+_POOL = ThreadPoolExecutor(4, thread_name_prefix=PLUGIN_NAME)
 _ALL = 10**9  # `downsample` must be given, and 0 means nothing at all
 _CACHE_BYTES = 256 << 20
 
