@@ -20,7 +20,7 @@ from tb_gradscope.format.packing import Floats
 from tb_gradscope.format.tags import EVENTS_PLUGIN_NAME, PLUGIN_NAME
 from tb_gradscope.view import answers, assets, schema
 from tb_gradscope.view.history import Histories
-from tb_gradscope.view.provider import Listing, Source, token
+from tb_gradscope.view.provider import Listing, Source, in_background, token
 
 _logger = tb_logging.get_logger()
 
@@ -79,8 +79,11 @@ class GradscopePlugin(base_plugin.TBPlugin):  # type: ignore[misc]
         current = token(source.experiment, listing)
         if request.args.get("since") == current:
             return _json(request, schema.Index(current, True, ()))
-        runs = (self._histories.summary(source, run, tags) for run, tags in listing.items())
-        return _json(request, schema.Index(current, False, tuple(runs)))
+        runs = [
+            in_background(self._histories.summary, source, run, tags)
+            for run, tags in listing.items()
+        ]
+        return _json(request, schema.Index(current, False, tuple(run.result() for run in runs)))
 
     def _run(self, request: Request) -> Response:
         run, current = self._history(request, recent=False)

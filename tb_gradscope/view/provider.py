@@ -177,7 +177,10 @@ class Source:
 
 
 def in_background(function: Callable[..., Any], *arguments: Any, **keywords: Any) -> Future[Any]:
-    """Calls a function in a thread: a call of the data server is 40 ms of waiting, mostly."""
+    """Calls a function in a thread: a call of the data server is 40 ms of waiting, mostly.
+
+    What is called must not wait for another such call: all threads could be doing that.
+    """
     return _POOL.submit(function, *arguments, **keywords)
 
 
