@@ -11,11 +11,18 @@ export function sign(state: StateName, norm: number): string {
 }
 
 /** The sentence a screen reader says. */
-export function spoken(loss: string, variable: string, state: StateName, norm: number): string {
+export function spoken(
+  loss: string,
+  variable: string,
+  state: StateName,
+  norm: number,
+  asOf?: number,
+): string {
   // What is written in the cell is part of what is said: that is how voice control finds it.
   const words = state === 'zero' ? `0, ${STATE_WORDS.zero}` : STATE_WORDS[state];
   const what = state === 'ok' ? `norm ${short(norm)}` : words;
-  return `${loss}, ${variable}: ${what}`;
+  const when = asOf === undefined ? '' : `, as of step ${count(asOf)}`;
+  return `${loss}, ${variable}: ${what}${when}`;
 }
 
 /** Step of the record that a cell shows, undefined where it shows none. */

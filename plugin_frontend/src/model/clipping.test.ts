@@ -49,6 +49,15 @@ it.each([
   [0.501, 'step-size limiter'],
 ])('calls %d %s', (fraction, word) => expect(band(fraction).word).toBe(word));
 
+it('finds the largest norm of any variable, None aside', () => {
+  const clip = makeClip({ variables: ['a', 'b', 'c'], steps: [0] });
+  const norms = [Number.NaN, Number.NaN, 3, 1, 2, 1.5];
+  const of = (before: number) =>
+    new ClipNumbers(clip, new Float32Array([1, before, 1, 1, ...norms]));
+  expect([of(4).largest(0, 0), of(4).largest(0, 1)]).toEqual([3, 1.5]);
+  expect(of(Number.NaN).largest(0, 0)).toBeNaN();
+});
+
 describe('shares', () => {
   const clip = makeClip({ variables: ['a', 'b', 'c'], steps: [0, 1] });
 

@@ -107,6 +107,17 @@ export class ClipNumbers {
     return this.data[record * 4 + 3] ?? Number.NaN;
   }
 
+  /** Largest norm of any one variable before (0) or after (1): what a limit on each is about. */
+  largest(record: number, side: 0 | 1): number {
+    if (Number.isNaN(this.before(record))) return Number.NaN;
+    let largest = Number.NaN;
+    for (let variable = 0; variable < this.variables; variable++) {
+      const norm = this.norm(record, variable, side);
+      if (!(norm <= largest) && !Number.isNaN(norm)) largest = norm;
+    }
+    return largest;
+  }
+
   /** L2 norm of one variable's gradient before (0) or after (1). */
   norm(record: number, variable: number, side: 0 | 1): number {
     return (
@@ -148,7 +159,7 @@ export const METHODS: Record<Clip['method'], { name: string; text: string }> = {
   },
   norm: {
     name: 'clip by norm',
-    text: 'Each gradient is scaled on its own when its L2 norm is above the threshold; the lines show the joint norm.',
+    text: 'Each gradient is scaled on its own when its L2 norm is above the threshold; the lines show the largest of these norms.',
   },
   value: {
     name: 'clip by value',

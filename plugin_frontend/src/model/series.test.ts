@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { makeLoss, makeRun } from './fixtures';
+import { makeClip, makeLoss, makeRun } from './fixtures';
 import {
   align,
   countStates,
@@ -10,6 +10,7 @@ import {
   type Track,
   tracksOf,
   wholeTrack,
+  withClipSteps,
 } from './series';
 import { STATES, type StateName, WIDTH } from './statistic';
 
@@ -51,6 +52,13 @@ describe('tracksOf', () => {
       ],
     ]);
   });
+});
+
+it('counts steps that hold nothing but clipping', () => {
+  const run = makeRun(['w'], ['a'], [0, 10]);
+  expect(withClipSteps(run)).toBe(run);
+  run.clips = [makeClip({ steps: [5, 10, 100] })];
+  expect(withClipSteps(run).steps).toEqual([0, 5, 10, 100]);
 });
 
 it('knows the state of a whole gradient by its norm', () => {

@@ -15,6 +15,14 @@ export function lossesOf(run: Run, variable: number): number[] {
   return run.losses.flatMap((loss, i) => (loss.variables.includes(variable) ? [i] : []));
 }
 
+/** A run whose steps are those of its clip sites too: a step may hold nothing but clipping. */
+export function withClipSteps(run: Run): Run {
+  const all = new Set(run.steps);
+  for (const { steps } of run.clips) for (const step of steps) all.add(step);
+  if (all.size === run.steps.length) return run;
+  return { ...run, steps: [...all].sort((a, b) => a - b) };
+}
+
 /** Number of floats that `series` must answer. */
 export function seriesSize(run: Run, variable: number): number {
   const records = lossesOf(run, variable).map((i) => run.losses[i]?.steps.length ?? 0);

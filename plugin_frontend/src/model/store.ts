@@ -5,7 +5,7 @@ import { Frame } from './frame';
 import { Lru } from './lru';
 import { makeRows, Names, orderVariables, parseFilter, type Row, type SortBy } from './order';
 import { type Domain, domainOf, union } from './scale';
-import { lastAtOrBefore } from './series';
+import { lastAtOrBefore, withClipSteps } from './series';
 import type { Source } from './source';
 import { fromUrl, type Linked, type Selection, type Tab } from './url';
 
@@ -186,7 +186,7 @@ export class Store {
 
   private async loadRun(name: string): Promise<void> {
     const before = this.shown.value?.run;
-    const run = await this.source.run(name);
+    const run = withClipSteps(await this.source.run(name));
     if (this.runName.value !== name) return;
     if (before?.name === name && before.token === run.token) return;
     this.frames.clear();
@@ -246,7 +246,10 @@ export class Store {
 
   private async fetchFrame(run: Run, step: number, abort?: AbortSignal): Promise<Frame> {
     const [losses, variables] = [run.losses.length, run.variables.length];
-    const data = await this.source.matrix(run.name, step, Frame.size(losses, variables), abort);
+    const size = Frame.size(losses, variables);
+    // A run of nothing but clip sites has no matrix to ask for.
+    const data =
+      size > 0 ? await this.source.matrix(run.name, step, size, abort) : new Float32Array();
     const frame = new Frame(step, losses, variables, data);
     this.frames.set(frameKey(run, step), frame, data.byteLength);
     return frame;

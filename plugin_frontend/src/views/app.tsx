@@ -50,7 +50,8 @@ function Panel({ store, source, shown }: { store: Store; source: Source; shown: 
   const tab = store.tab.value;
   const matrix = tab === 'matrix';
   const spare = useWindowWidth() - NAMES - shown.run.losses.length * CELL;
-  const overview = spare >= OVERVIEW && !store.overviewClosed.value ? WHOLE : null;
+  const overview =
+    spare >= OVERVIEW && shown.run.losses.length > 0 && !store.overviewClosed.value ? WHOLE : null;
   const selection = store.selection.value ?? overview;
   const withDetail = matrix && selection !== null;
   const look = `panel${matrix ? '' : ' scroll'}${withDetail ? ' with-detail' : ''}`;
@@ -58,7 +59,14 @@ function Panel({ store, source, shown }: { store: Store; source: Source; shown: 
     <main>
       {tab !== 'missing' && <StepSlider store={store} />}
       <div class={look} id="panel" role="tabpanel" aria-labelledby={`tab-${tab}`}>
-        {matrix && <Matrix store={store} shown={shown} source={source} />}
+        {matrix && shown.run.losses.length > 0 && (
+          <Matrix store={store} shown={shown} source={source} />
+        )}
+        {matrix && shown.run.losses.length === 0 && (
+          <p class="nothing">
+            No gradient was recorded in this run, only clipping: see the tab beside.
+          </p>
+        )}
         {withDetail && <Detail {...{ store, shown, source, selection }} />}
         {tab === 'clipping' && <Clipping store={store} shown={shown} source={source} />}
         {tab === 'missing' && <MissingList store={store} shown={shown} />}

@@ -156,6 +156,8 @@ function NormChart({ store, steps, clip, numbers }: ChartProps & { numbers: Clip
   // A bound on elements is no norm: a line for it would mislead.
   const hasThreshold =
     clip.method !== 'value' && clip.steps.some((_, i) => Number.isFinite(numbers.threshold(i)));
+  // A limit on each gradient says nothing of their joint norm.
+  const each = clip.method === 'norm';
   const lines: Line[] = [
     { label: 'before', color: before },
     { label: 'after', color: after, strong: true },
@@ -168,13 +170,13 @@ function NormChart({ store, steps, clip, numbers }: ChartProps & { numbers: Clip
     });
     return align(
       [
-        line((i) => numbers.before(i)),
-        line((i) => numbers.after(i)),
+        line((i) => (each ? numbers.largest(i, 0) : numbers.before(i))),
+        line((i) => (each ? numbers.largest(i, 1) : numbers.after(i))),
         ...(hasThreshold ? [line((i) => numbers.threshold(i))] : []),
       ],
       (norm) => Number.isFinite(norm) && norm > 0,
     );
-  }, [clip, numbers, hasThreshold]);
+  }, [clip, numbers, hasThreshold, each]);
   return (
     <>
       <Keys lines={lines} />

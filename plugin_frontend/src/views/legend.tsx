@@ -13,7 +13,7 @@ export function Legend({ store }: { store: Store }) {
   return (
     <section class="legend" aria-label="Legend">
       <span>L2 norm</span>
-      <div class="ramp">
+      <div class="ramp" title="Norms beyond the ends have the colour of the end">
         <Ramp theme={store.theme.value} />
         <div class="marks">
           {ticks(domain).map((exponent) => (

@@ -94,7 +94,7 @@ function rowAt({ shown, frame, rows, active, tip, domain, theme, selection }: Pr
             class={`cell s-${state}${stale ? ' stale' : ''}${here ? ' chosen' : ''}`}
             style={fill < 0 ? '' : `background:${palette.fill[fill]};color:${palette.ink[fill]}`}
             aria-colindex={column + 2}
-            aria-label={spoken(loss.name, name, state, norm)}
+            aria-label={spoken(loss.name, name, state, norm, stale ? step : undefined)}
             aria-describedby={tip?.row === i && tip.column === column ? 'cell-tip' : undefined}
             data-at={`${i} ${column}`}
             tabIndex={focus(column)}

@@ -7,13 +7,11 @@ const LINES: readonly (readonly [text: string, added: boolean])[] = [
   ['', false],
   ['with gs.record("logs/run1"):', true],
   ['    for x, y in data:', false],
-  ['        with gs.GradientTape() as tape:                     # was tf.GradientTape', true],
+  ['        with gs.GradientTape() as tape:  # was tf.GradientTape', true],
   ['            loss = loss_fn(y, model(x))', false],
   ['        grads = tape.gradient(loss, variables)', false],
-  [
-    '        grads, _ = gs.clip_by_global_norm(grads, 1.0)       # was tf.clip_by_global_norm',
-    true,
-  ],
+  ['        grads, norm = gs.clip_by_global_norm(  # was tf.clip_by_global_norm', true],
+  ['            grads, 1.0, variables=variables)', true],
   ['        optimizer.apply_gradients(zip(grads, variables))', false],
 ];
 

@@ -1,5 +1,6 @@
 import type { RefObject } from 'preact';
 import { useEffect, useLayoutEffect, useState } from 'preact/hooks';
+import { isHidden } from '../api/host';
 
 export interface Size {
   readonly width: number;
@@ -15,7 +16,7 @@ export function useSize(element: RefObject<HTMLElement | null>): Size {
     const measure = () => {
       const { clientWidth: width, clientHeight: height } = watched;
       // A hidden tab has no size; keep the last one rather than drawing nothing.
-      if (width === 0) return;
+      if (width === 0 || isHidden()) return;
       setSize((old) => (old.width === width && old.height === height ? old : { width, height }));
     };
     measure();
