@@ -34,16 +34,21 @@ def record_tag(series: str) -> str:
     return f"{_PREFIX}{_RECORD}/{series}"
 
 
-def event_tag(series: str) -> str:
-    """Tag of the serialized `Event`s of a series."""
-    return f"{_PREFIX}{_EVENT}/{series}"
+def event_tag(series: str, kind: str) -> str:
+    """Tag of the serialized `Event`s of one kind of a series.
+
+    Within a tag, an event drops those of later steps that were written before
+    it; between kinds that must not happen.
+    """
+    return f"{_PREFIX}{_EVENT}/{series}/{kind}"
 
 
 def split_tag(tag: str) -> tuple[str, str] | None:
     """Returns (`"schema"`, `"record"` or `"event"`; series), or None for another's tag."""
     if not tag.startswith(_PREFIX):
         return None
-    part, _, series = tag[len(_PREFIX) :].partition("/")
+    part, _, rest = tag[len(_PREFIX) :].partition("/")
+    series = rest.partition("/")[0]
     if part not in (_SCHEMA, _RECORD, _EVENT) or not series:
         return None
     return part, series

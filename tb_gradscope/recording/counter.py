@@ -34,6 +34,10 @@ class Counter:
             return self._variable.read_value() - 1
         return self._variable.assign_add(1, read_value=True) - 1
 
+    def now(self) -> int:
+        """Returns how many calls there were. On the host thread only."""
+        return self._calls if self._variable is None else int(self._variable.numpy())
+
     def restart(self) -> None:
         """Begins at 0 again. On the host thread only."""
         self._calls = 0

@@ -16,14 +16,13 @@ from tb_gradscope.recording.series import Description, Series
 
 def schema(kind: int, name: str, variables: list[Any], where: Any, **more: Any) -> Any:
     """Returns a `Schema` message for records made here and now."""
-    has_step = tf.summary.experimental.get_step() is not None
     return messages.Schema(
         version=tags.FORMAT_VERSION,
         kind=kind,
         name=name,
         variables=variables,
         where=where,
-        step_source=messages.Schema.USER if has_step else messages.Schema.CALLS,
+        step_source=messages.Schema.USER if step.is_users() else messages.Schema.CALLS,
         writer=f"tb_gradscope {__version__}, TensorFlow {tf.__version__}",
         **more,
     )

@@ -90,7 +90,8 @@ class Recorder:
         def write() -> None:
             if self._writer is not None:
                 with self._writer.batch():
-                    series.trace(self._writer, 0 if step is None else step)
+                    now = self.counter(description.counted_as).now() if step is None else step
+                    series.trace(self._writer, now)
 
         with contained("writing what tracing showed", self.on_error):
             HOST.call(write)
@@ -136,8 +137,9 @@ class Recorder:
             for slot in slots:
                 yield functools.partial(series.write, slot=slot)
             if lost:
-                step = slots[-1].step if slots else 0
-                yield functools.partial(series.lose, step=max(step, 0), count=lost)
+                last = slots[-1]
+                step = last.call if last.step < 0 else last.step
+                yield functools.partial(series.lose, step=step, count=lost)
 
     @property
     def is_recording(self) -> bool:

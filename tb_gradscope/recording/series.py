@@ -92,9 +92,8 @@ class Series:
         """Writes what tracing alone has shown, in case the program never runs the graph."""
         self._open(writer, step)
         rows = np.flatnonzero(np.array(self.description.none, bool))
-        if len(rows):
-            event = self._event(messages.Event.TRACED, rows, np.full(len(rows), State.NONE))
-            writer.event(self.id, step, event)
+        event = self._event(messages.Event.TRACED, rows, np.full(len(rows), State.NONE))
+        writer.event(self.id, step, event)
 
     def write(self, writer: Writer, slot: Slot) -> None:
         """Writes one recorded call."""

@@ -8,6 +8,14 @@ import tensorflow as tf
 
 from tb_gradscope.recording.failure import say_once
 
+_LIVE = (tf.Variable, tf.Tensor)  # what a graph reads anew in every call
+
+
+def is_users() -> bool:
+    """Tells whether `user_step` has one to give."""
+    step = tf.summary.experimental.get_step()
+    return step is not None and (tf.executing_eagerly() or isinstance(step, _LIVE))
+
 
 def user_step() -> Any | None:
     """Returns the default step of `tf.summary` as an int64 scalar, or None.
@@ -20,7 +28,7 @@ def user_step() -> Any | None:
         return None
     if tf.executing_eagerly():
         return int(step.numpy()) if hasattr(step, "numpy") else int(step)
-    if isinstance(step, tf.Variable | tf.Tensor):
+    if isinstance(step, _LIVE):
         return tf.cast(step.read_value() if isinstance(step, tf.Variable) else step, tf.int64)
     say_once(
         f"tb_gradscope: the step of tf.summary is the Python number {step!r}, which a tf.function "

@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tb_gradscope.format import tags
+from tb_gradscope.format import messages, tags
 from tb_gradscope.format.packing import Floats
 
 
@@ -49,7 +49,8 @@ class Writer:
 
     def event(self, series: str, step: int, event: Any) -> None:
         """Writes something rare that must be kept."""
-        _write(tags.event_tag(series), step, event.SerializeToString(), self._event_metadata)
+        tag = tags.event_tag(series, messages.Event.Kind.Name(event.kind).lower())
+        _write(tag, step, event.SerializeToString(), self._event_metadata)
 
     def record(self, series: str, step: int, record: Floats) -> None:
         """Writes an encoded record."""

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from tb_gradscope.format import messages
 from tb_gradscope.format.batch import decode_clips
 from tb_gradscope.format.history import ClipHistory
-from tb_gradscope.format.packing import Counts
 from tb_gradscope.view import meaning
 from tb_gradscope.view.provider import Column
 from tb_gradscope.view.series import Series, at_steps, carried, describe_errors
@@ -61,8 +59,10 @@ def read_clips(series: Series, column: Column, problems: list[str]) -> ClipHisto
 def merge_clips(parts: Sequence[ClipHistory]) -> ClipHistory:
     """Makes one site of all series that have its name: those of other variables.
 
-    Where two have a record of the same step, the later written one counts. The
-    norms of variables that a record lacks are NaN.
+    A site that clips each gradient by itself records a series for each: at one
+    step, their norms stand side by side, and the norm of all is that of the
+    parts together. Where two have the same variable at the same step, the later
+    part counts. The norms of variables that no part has at a step are NaN.
 
     Args:
       parts: in the order first seen.
@@ -71,40 +71,39 @@ def merge_clips(parts: Sequence[ClipHistory]) -> ClipHistory:
         return parts[0]
     latest = max(parts, key=lambda part: float(part.wall_times.max(initial=-np.inf)))
     variables = tuple(dict.fromkeys(name for part in parts for name in part.variables))
-    of_part = np.concatenate([np.full(len(part.steps), i) for i, part in enumerate(parts)])
-    of_row = np.concatenate([np.arange(len(part.steps)) for part in parts])
-    steps = np.concatenate([part.steps for part in parts])
-    order = np.lexsort((np.concatenate([part.wall_times for part in parts]), steps))
-    order = order[np.append(steps[order][1:] != steps[order][:-1], True)[: len(order)]]
-    of_part, of_row, steps = of_part[order], of_row[order], steps[order]
+    steps = np.unique(np.concatenate([part.steps for part in parts]))
     norms = np.full((len(steps), len(variables), 2), np.nan, np.float32)
-    for i, part in enumerate(parts):
-        columns = [variables.index(name) for name in part.variables]
-        norms[np.ix_(of_part == i, columns)] = part.norms[of_row[of_part == i]]
-
-    def pick(name: str) -> Any:
-        found = np.concatenate([getattr(part, name) for part in parts])
-        starts = np.cumsum([0, *(len(part.steps) for part in parts)])
-        return found[starts[of_part] + of_row]
-
-    def total(name: str) -> Counts:
-        counts = np.zeros(len(steps), np.int64)
-        for part in parts:
-            known = np.searchsorted(part.steps, steps, side="right")
-            counts += np.concatenate([[0], getattr(part, name)])[known]
-        return counts
-
+    threshold = np.full(len(steps), np.nan, np.float32)
+    idle = np.ones(len(steps), bool)
+    squares = {name: np.zeros(len(steps)) for name in ("norm_before", "norm_after")}
+    wall_times = np.zeros(len(steps))
+    counts = {name: np.zeros(len(steps), np.int64) for name in ("calls", "clipped", "nonfinite")}
+    for part in parts:
+        rows = np.searchsorted(steps, part.steps)
+        columns = np.array([variables.index(name) for name in part.variables], np.int64)
+        norms[rows[:, None], columns] = part.norms
+        threshold[rows] = part.threshold
+        idle[rows] &= part.scale == 1
+        for name, total in squares.items():
+            total[rows] += getattr(part, name).astype(np.float64) ** 2
+        wall_times[rows] = np.maximum(wall_times[rows], part.wall_times)
+        known = np.searchsorted(part.steps, steps, side="right")
+        for name, count in counts.items():
+            count += np.concatenate([[0], getattr(part, name)])[known]
+    before, after = np.sqrt(squares["norm_before"]), np.sqrt(squares["norm_after"])
+    with np.errstate(invalid="ignore", divide="ignore"):
+        scale = np.where(idle, 1, after / before)
     return dataclasses.replace(
         latest,
         variables=variables,
         steps=steps,
-        wall_times=pick("wall_times"),
+        wall_times=wall_times,
         norms=norms,
-        calls=total("calls"),
-        clipped=total("clipped"),
-        nonfinite=total("nonfinite"),
-        threshold=pick("threshold"),
-        norm_before=pick("norm_before"),
-        norm_after=pick("norm_after"),
-        scale=pick("scale"),
+        calls=counts["calls"],
+        clipped=counts["clipped"],
+        nonfinite=counts["nonfinite"],
+        threshold=threshold,
+        norm_before=before.astype(np.float32),
+        norm_after=after.astype(np.float32),
+        scale=scale.astype(np.float32),
     )

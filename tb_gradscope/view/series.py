@@ -82,8 +82,6 @@ def read_series(
     groups: dict[str, dict[str, list[str]]] = {}
     for tag in tags:
         part, series = split_tag(tag) or ("", "")
-        # What follows a further slash tells apart tags of one series.
-        series = series.partition("/")[0]
         groups.setdefault(series, {}).setdefault(part, []).append(tag)
     rare = {tag: stamp for tag, stamp in tags.items() if (split_tag(tag) or " ")[0] != "record"}
     columns = source.events(run, rare)

@@ -7,7 +7,11 @@ from tb_gradscope.format import tags
 
 @pytest.mark.parametrize(
     ("make", "part"),
-    [(tags.schema_tag, "schema"), (tags.record_tag, "record"), (tags.event_tag, "event")],
+    [
+        (tags.schema_tag, "schema"),
+        (tags.record_tag, "record"),
+        (lambda series: tags.event_tag(series, "changed"), "event"),
+    ],
 )
 def test_split_undoes(make, part):
     assert tags.split_tag(make("0123456789abcdef")) == (part, "0123456789abcdef")

@@ -99,7 +99,7 @@ class Loss:
         message = messages.Event(version=version, kind=kind, count=count)
         message.variables.extend(rows)
         message.states.extend(int(state) for state in states)
-        tag = tags.event_tag(self.series)
+        tag = tags.event_tag(self.series, messages.Event.Kind.Name(kind).lower())
         log.put(step, tag, message.SerializeToString(), tags.EVENTS_PLUGIN_NAME)
 
     def record(self, log, step, norms=1.0, states=None, events=True):

@@ -138,7 +138,7 @@ def broken(run):
         poisoned.event(log, 0, messages.Event.TRACED, [0], [NONE])
         event.event(log, 3, messages.Event.CHANGED, [5], [NONE])
         event.event(log, 4, messages.Event.CHANGED, [0, 0], [NONE])
-        log.put(5, tags.event_tag(event.series), b"\xff\xff", tags.EVENTS_PLUGIN_NAME)
+        log.put(5, tags.event_tag(event.series, "changed"), b"\xff\xff", tags.EVENTS_PLUGIN_NAME)
         log.put(0, tags.schema_tag(schema.series), b"\xff\xff", tags.EVENTS_PLUGIN_NAME)
         log.put(0, "gradscope/what", b"", tags.EVENTS_PLUGIN_NAME)
         log.put(0, "gradscope/schema/", b"", tags.EVENTS_PLUGIN_NAME)
