@@ -164,9 +164,10 @@ def unowned() -> list[Ring]:
 def keep_with_graph(ring: Ring) -> None:
     """Ties the ring's life to the graphs that fill it: those under construction here."""
     graph = tf.compat.v1.get_default_graph()
-    while graph is not None:
+    # Outside of them all lies a graph that is never freed.
+    while isinstance(graph, tf.__internal__.FuncGraph):
         kept = getattr(graph, "_gradscope_rings", None)
         if kept is None:
             kept = graph._gradscope_rings = []
         kept.append(ring)
-        graph = getattr(graph, "outer_graph", None)
+        graph = graph.outer_graph
