@@ -1,3 +1,5 @@
+import { short } from './text';
+
 /** Ticks of a log axis. Pure, so that the chart stays thin. */
 
 /** The whole decades that hold some positive values; at least one. */
@@ -8,8 +10,17 @@ export function decades(low: number, high: number): [number, number] {
   return [10 ** bottom, 10 ** Math.max(top, bottom + 1)];
 }
 
+/** What to write at a log axis: powers of ten, and where those are few, 2 and 5 between them. */
+export function logTicks(low: number, high: number, most: number): number[] {
+  const ticks = powerTicks(low, high, most);
+  if (ticks.length > 3 || most < 5) return ticks;
+  return ticks
+    .flatMap((tick) => [tick, 2 * tick, 5 * tick])
+    .filter((tick) => tick <= high * (1 + 1e-9));
+}
+
 /** Which powers of ten to write: all, or every second, third… where they would touch. */
-export function powerTicks(low: number, high: number, most: number): number[] {
+function powerTicks(low: number, high: number, most: number): number[] {
   const bottom = Math.ceil(Math.log10(low) - 1e-9);
   const top = Math.floor(Math.log10(high) + 1e-9);
   const stride = Math.max(1, Math.ceil((top - bottom) / Math.max(1, most - 1)));
@@ -32,8 +43,9 @@ const RAISED: Record<string, string> = {
   '9': '⁹',
 };
 
-/** 10⁻³ */
-export function power(value: number): string {
+/** 10⁻³, or 0.002 between two powers. */
+export function logLabel(value: number): string {
   const exponent = Math.round(Math.log10(value));
+  if (Math.abs(value / 10 ** exponent - 1) > 1e-6) return short(value);
   return `10${[...String(exponent)].map((letter) => RAISED[letter] ?? '').join('')}`;
 }

@@ -65,6 +65,9 @@ it('knows the state of a whole gradient by its norm', () => {
   const run = makeRun(['w'], ['a'], [0, 1, 2, 3]);
   const data = new Float32Array([1, 0, Number.NaN, Number.POSITIVE_INFINITY]);
   expect(wholeTrack(run, 0, data).states).toEqual(['ok', 'zero', 'nan', 'inf']);
+  const [loss] = run.losses;
+  if (loss) loss.traced_only = true;
+  expect(wholeTrack(run, 0, new Float32Array([0])).states).toEqual(['none']);
 });
 
 it('joins equal states to stretches', () => {

@@ -52,7 +52,10 @@ export function tracksOf(run: Run, variable: number, data: Float32Array): Track[
 /** A loss's whole gradient over time, as `loss` answered it. */
 export function wholeTrack(run: Run, loss: number, data: Float32Array): Track {
   const norms = Array.from(data);
+  const traced = run.losses[loss]?.traced_only ?? false;
   const states = norms.map((norm): StateName => {
+    // No number ever came of it: its norm of 0 is one of nothing.
+    if (traced) return 'none';
     if (Number.isNaN(norm)) return 'nan';
     if (norm === Number.POSITIVE_INFINITY) return 'inf';
     return norm === 0 ? 'zero' : 'ok';

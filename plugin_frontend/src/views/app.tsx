@@ -50,8 +50,8 @@ function Panel({ store, source, shown }: { store: Store; source: Source; shown: 
   const tab = store.tab.value;
   const matrix = tab === 'matrix';
   const spare = useWindowWidth() - NAMES - shown.run.losses.length * CELL;
-  const overview =
-    spare >= OVERVIEW && shown.run.losses.length > 0 && !store.overviewClosed.value ? WHOLE : null;
+  const numbers = shown.run.losses.some((loss) => !loss.traced_only);
+  const overview = spare >= OVERVIEW && numbers && !store.overviewClosed.value ? WHOLE : null;
   const selection = store.selection.value ?? overview;
   const withDetail = matrix && selection !== null;
   const look = `panel${matrix ? '' : ' scroll'}${withDetail ? ' with-detail' : ''}`;

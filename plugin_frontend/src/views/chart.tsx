@@ -1,6 +1,6 @@
 import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import uPlot from 'uplot';
-import { decades, power, powerTicks } from '../model/axis';
+import { decades, logLabel, logTicks } from '../model/axis';
 import type { Aligned, Stretch } from '../model/series';
 import { count, percent, short } from '../model/text';
 import { StateStrip } from './state-strip';
@@ -124,7 +124,7 @@ function makeOptions(
     legend: { show: false },
     cursor: { y: false, drag: { x: true, y: false }, points: { size: 7 } },
     scales: {
-      x: { time: false, range: (_u, min, max) => (min === max ? [min - 1, max + 1] : [min, max]) },
+      x: { time: false, range: xRange },
       y: yScale(kind),
     },
     axes: [
@@ -148,6 +148,12 @@ function makeOptions(
   };
 }
 
+/** A single step has no extent: uPlot would take some and put the step at its edge. */
+function xRange(u: uPlot, low: number, high: number): [number, number] {
+  const [steps] = u.data;
+  return steps.length === 1 ? [(steps[0] ?? 0) - 1, (steps[0] ?? 0) + 1] : [low, high];
+}
+
 function yScale(kind: Props['kind']): uPlot.Scale {
   if (kind === 'fraction') return { range: [0, 1] };
   if (kind === 'log') return { distr: 3, log: 10, range: (_u, low, high) => decades(low, high) };
@@ -158,8 +164,8 @@ function yTicks(kind: Props['kind']): Partial<uPlot.Axis> {
   switch (kind) {
     case 'log':
       return {
-        splits: (u, _axis, low, high) => powerTicks(low, high, u.height / 36),
-        values: (_u, splits) => splits.map(power),
+        splits: (u, _axis, low, high) => logTicks(low, high, u.height / 36),
+        values: (_u, splits) => splits.map(logLabel),
         filter: (_u, splits) => splits,
       };
     case 'fraction':

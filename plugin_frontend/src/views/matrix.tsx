@@ -2,6 +2,7 @@ import { useLayoutEffect, useMemo, useRef, useState } from 'preact/hooks';
 import { moved, type Place, windowOf } from '../model/grid';
 import type { Source } from '../model/source';
 import type { Shown, Store } from '../model/store';
+import { cellAt, FOOT, HEAD, placeOf, ROW, scrollTo, type Widths } from './grid-dom';
 import { MatrixBody } from './matrix-body';
 import { MatrixFoot } from './matrix-foot';
 import { MatrixHead } from './matrix-head';
@@ -10,9 +11,6 @@ import { Tools } from './tools';
 import { Tooltip } from './tooltip';
 import { useSize } from './use-size';
 
-const ROW = 26;
-const HEAD = 36;
-const FOOT = 30;
 const MAP = 90;
 const START: Place = { row: -1, column: -1 };
 
@@ -214,11 +212,6 @@ export function Matrix({ store, shown, source }: Props) {
   );
 }
 
-interface Widths {
-  readonly name: number;
-  readonly cell: number;
-}
-
 function columnWidths(width: number, losses: number): Widths {
   return useMemo(() => {
     const cell = Math.floor((width * 0.66) / Math.max(losses, 1));
@@ -232,25 +225,4 @@ function columnWidths(width: number, losses: number): Widths {
 
 function clamp(place: Place, rows: number, columns: number): Place {
   return { row: Math.min(place.row, rows), column: Math.min(place.column, columns - 1) };
-}
-
-function placeOf(target: EventTarget | null): Place | null {
-  const cell = target instanceof Element ? target.closest<HTMLElement>('[data-at]') : null;
-  const [row, column] = (cell?.dataset.at ?? '').split(' ').map(Number);
-  return row === undefined || column === undefined ? null : { row, column };
-}
-
-function cellAt(grid: HTMLElement | null, { row, column }: Place): HTMLElement | null {
-  return grid?.querySelector<HTMLElement>(`[data-at="${row} ${column}"]`) ?? null;
-}
-
-/** Brings a cell out from under the head, the foot and the names, which stick. */
-function scrollTo(box: HTMLElement, { row, column }: Place, widths: Widths): void {
-  const inner = box.clientHeight - HEAD - FOOT;
-  if (row * ROW < box.scrollTop) box.scrollTop = Math.max(0, row * ROW);
-  else if ((row + 1) * ROW > box.scrollTop + inner) box.scrollTop = (row + 1) * ROW - inner;
-  const free = box.clientWidth - widths.name;
-  const left = column * widths.cell;
-  if (left < box.scrollLeft) box.scrollLeft = Math.max(0, left);
-  else if (left + widths.cell > box.scrollLeft + free) box.scrollLeft = left + widths.cell - free;
 }

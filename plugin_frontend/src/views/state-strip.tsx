@@ -101,7 +101,13 @@ function Mark({ label, stretch, x, inView }: MarkProps) {
         stroke-dasharray={state === 'none' ? '2 2' : undefined}
       />
       {width > 30 ? (
-        <text x={start + width / 2} y={LINE - 5} text-anchor="middle" style={{ fill: look?.ink }}>
+        <text
+          class={state === 'none' ? 'on-hatch' : undefined}
+          x={start + width / 2}
+          y={LINE - 5}
+          text-anchor="middle"
+          style={{ fill: look?.ink }}
+        >
           {sign}
         </text>
       ) : null}

@@ -1,0 +1,149 @@
+import { useMemo, useState } from 'preact/hooks';
+import type { Clip } from '../api/schema.gen';
+import { type ClipNumbers, clippedFraction, type Totals } from '../model/clipping';
+import { LINES } from '../model/palette';
+import { align, nearest } from '../model/series';
+import type { Store } from '../model/store';
+import { count } from '../model/text';
+import { Chart, type Line } from './chart';
+
+interface ChartProps {
+  store: Store;
+  /** The run's steps: what a click may choose. */
+  steps: readonly number[];
+  clip: Clip;
+}
+
+/** Norms before and after, with the threshold where it is one of norms. */
+export function NormChart({ store, steps, clip, numbers }: ChartProps & { numbers: ClipNumbers }) {
+  const theme = store.theme.value;
+  const [before, after, threshold] = [LINES[theme][0], LINES[theme][2], LINES[theme][6]] as [
+    string,
+    string,
+    string,
+  ];
+  // A bound on elements is no norm: a line for it would mislead.
+  const hasThreshold =
+    clip.method !== 'value' && clip.steps.some((_, i) => Number.isFinite(numbers.threshold(i)));
+  // A limit on each gradient says nothing of their joint norm.
+  const each = clip.method === 'norm';
+  const lines: Line[] = [
+    { label: 'before', color: before },
+    { label: 'after', color: after, strong: true },
+    ...(hasThreshold ? [{ label: 'threshold', color: threshold, dashed: true }] : []),
+  ];
+  const data = useMemo(() => {
+    const line = (value: (record: number) => number) => ({
+      steps: clip.steps,
+      values: clip.steps.map((_, i) => value(i)),
+    });
+    return align(
+      [
+        line((i) => (each ? numbers.largest(i, 0) : numbers.before(i))),
+        line((i) => (each ? numbers.largest(i, 1) : numbers.after(i))),
+        ...(hasThreshold ? [line((i) => numbers.threshold(i))] : []),
+      ],
+      (norm) => Number.isFinite(norm) && norm > 0,
+    );
+  }, [clip, numbers, hasThreshold, each]);
+  return (
+    <>
+      <Keys lines={lines} />
+      <Chart
+        label={`Norm before and after clipping by step${hasThreshold ? ', with the threshold' : ''}`}
+        lines={lines}
+        data={data}
+        kind="log"
+        step={store.step.value}
+        onStep={(step) => store.chooseStep(nearest(steps, step) ?? null)}
+        theme={theme}
+        height={230}
+        strips={unfinite(clip, numbers, before)}
+      />
+    </>
+  );
+}
+
+/** The records whose norm no axis can show. */
+function unfinite(clip: Clip, numbers: ClipNumbers, color: string) {
+  const stretches = clip.steps.flatMap((step, i) => {
+    const norm = numbers.before(i);
+    if (Number.isFinite(norm) && norm > 0) return [];
+    const state = Number.isNaN(norm)
+      ? ('nan' as const)
+      : norm > 0
+        ? ('inf' as const)
+        : ('zero' as const);
+    return [{ state, first: step, last: step, records: 1 }];
+  });
+  return stretches.length > 0 ? [{ label: 'before', color, stretches }] : [];
+}
+
+function Keys({ lines }: { lines: readonly Line[] }) {
+  return (
+    <div class="row muted">
+      {lines.map(({ label, color, dashed }) => (
+        <span key={label} class="row" style={{ gap: '6px' }}>
+          <span
+            class="swatch-line"
+            style={{ borderTop: `3px ${dashed ? 'dashed' : 'solid'} ${color}`, width: '18px' }}
+          />
+          {label}
+        </span>
+      ))}
+    </div>
+  );
+}
+
+const WINDOWS = [10, 50, 100, 500, 1000];
+
+/** How many of the last calls were clipped; the counters saw those between records too. */
+export function FractionChart({
+  store,
+  steps,
+  clip,
+  totals,
+}: ChartProps & { totals: readonly Totals[] }) {
+  const calls = totals.at(-1)?.calls ?? 0;
+  const [window, setWindow] = useState(100);
+  const theme = store.theme.value;
+  const data = useMemo(
+    () =>
+      align([{ steps: clip.steps, values: clippedFraction(totals, window) }], (x) =>
+        Number.isFinite(x),
+      ),
+    [clip, totals, window],
+  );
+  return (
+    <>
+      <div class="row between">
+        <h3>Fraction of calls clipped</h3>
+        <label class="field">
+          over the last
+          <select
+            class="select"
+            value={String(window)}
+            onChange={(event) => setWindow(Number(event.currentTarget.value))}
+          >
+            {WINDOWS.filter((size) => size <= Math.max(calls, 100)).map((size) => (
+              <option key={size} value={String(size)}>
+                {count(size)} calls
+              </option>
+            ))}
+            <option value="Infinity">all calls</option>
+          </select>
+        </label>
+      </div>
+      <Chart
+        label="Fraction of calls clipped by step"
+        lines={[{ label: 'clipped', color: LINES[theme][1] ?? '#c60' }]}
+        data={data}
+        kind="fraction"
+        step={store.step.value}
+        onStep={(step) => store.chooseStep(nearest(steps, step) ?? null)}
+        theme={theme}
+        height={150}
+      />
+    </>
+  );
+}
