@@ -18,7 +18,7 @@ from demo.data import batches, text
 from demo.progress import progress
 
 UNITS = 48
-LENGTH = 40
+LENGTH = 32
 CLIP_NORM = 0.8
 
 
