@@ -497,3 +497,12 @@ def test_wrong_recorder_and_loss_name_are_refused():
         y = w * 2
     with pytest.raises(TypeError, match=r"gradient\(loss_name=3\): expected a string, found int"):
         tape.gradient(y, w, loss_name=3)
+
+
+def test_no_variables_at_all(recorder, logdir):
+    w = tf.Variable(1.0)
+    with gs.GradientTape() as tape:
+        loss = w * 2
+    assert tape.gradient(loss, []) == []
+    recorder.flush()
+    assert not any(run.losses for run in gs.load(logdir).runs.values())
