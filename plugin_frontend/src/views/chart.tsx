@@ -12,6 +12,8 @@ export interface Line {
   readonly label: string;
   readonly color: string;
   readonly dashed?: boolean;
+  /** A level to compare with, not a measurement: it has no points. */
+  readonly level?: boolean;
   readonly strong?: boolean;
   /** Steps back behind a strong one. */
   readonly faint?: boolean;
@@ -140,7 +142,7 @@ function makeOptions(
           width: line.strong ? 2.5 : 1.5,
           alpha: line.faint ? 0.45 : 1,
           ...(line.dashed ? { dash: [6, 4] } : {}),
-          points: { size: 5, fill: line.color, width: 0 },
+          points: line.level ? { show: false } : { size: 5, fill: line.color, width: 0 },
         }),
       ),
     ],

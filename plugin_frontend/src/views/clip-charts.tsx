@@ -30,7 +30,7 @@ export function NormChart({ store, steps, clip, numbers }: ChartProps & { number
   const lines: Line[] = [
     { label: 'before', color: before },
     { label: 'after', color: after, strong: true },
-    ...(hasThreshold ? [{ label: 'threshold', color: threshold, dashed: true }] : []),
+    ...(hasThreshold ? [{ label: 'threshold', color: threshold, dashed: true, level: true }] : []),
   ];
   const data = useMemo(() => {
     const line = (value: (record: number) => number) => ({

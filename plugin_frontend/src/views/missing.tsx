@@ -23,7 +23,7 @@ export function MissingList({ store, shown }: { store: Store; shown: Shown }) {
       <h2>{counted(pairs(missing), 'gradient')} missing</h2>
       <p class="muted">
         TensorFlow returned None for these: no path leads from the loss to the variable. An
-        optimizer skips such variables without a word.
+        optimizer leaves such variables as they are, and sums with a None fail.
       </p>
       <div class="wide">
         <table class="data">
