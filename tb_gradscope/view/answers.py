@@ -143,7 +143,7 @@ def _loss(of: history.LossHistory) -> schema.Loss:
     return schema.Loss(
         name=of.name,
         where=_place(of.where),
-        label=_label(of.label),
+        label=_label(of.label, ", before clipping"),
         variables=_whole(of.variables),
         steps=_whole(of.steps),
         calls=_whole(of.calls),
@@ -158,7 +158,7 @@ def _clip(of: history.ClipHistory) -> schema.Clip:
         method=of.method,  # type: ignore[arg-type]
         after=of.after,
         where=_place(of.where),
-        label=_label(of.label),
+        label=_label(of.label, ", before and after clipping"),
         variables=of.variables,
         steps=_whole(of.steps),
         calls=_whole(of.calls),
@@ -179,8 +179,8 @@ def _variable(of: history.Variable) -> schema.Variable:
     )
 
 
-def _label(of: history.Label) -> schema.Label:
-    return schema.Label(**dataclasses.asdict(of), text=meaning.sentence(of))
+def _label(of: history.Label, clipping: str) -> schema.Label:
+    return schema.Label(**dataclasses.asdict(of), text=meaning.sentence(of) + clipping)
 
 
 def _place(of: history.Place | None) -> schema.Place | None:
