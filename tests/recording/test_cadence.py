@@ -14,9 +14,7 @@ CALLS = [0, 1, 2, 127, 128, 129, 130, 255, 256, 260, 511, 512, 1024, 10**6, 2**4
 @pytest.mark.parametrize("every", [cadence.OFF, cadence.AUTO, 1, 2, 10, 1000])
 def test_the_graph_agrees(every):
     due = tf.function(cadence.is_due_in_graph)
-    found = [
-        bool(due(tf.constant(call, tf.int64), tf.constant(every, tf.int64))) for call in CALLS
-    ]
+    found = [bool(due(tf.constant(call, tf.int64), tf.constant(every, tf.int64))) for call in CALLS]
     assert found == [cadence.is_due(call, every) for call in CALLS]
 
 

@@ -341,3 +341,15 @@ def test_steps_not_recorded_compute_nothing(logdir, monkeypatch):
         Step(in_function=True).times(10)
     assert calls == [True, True, False]
     assert ran.numpy() == 2
+
+
+def test_graphs_of_tensorflow_1_are_not_recorded_and_go_on(logdir):
+    with gs.record(logdir, every=1), tf.Graph().as_default():
+        x = tf.constant(3.0)
+        with gs.GradientTape() as tape:
+            tape.watch(x)
+            y = x**2
+        with pytest.warns(gs.GradscopeWarning, match=r"graphs of TensorFlow 1 .* are not recorded"):
+            slope = tape.gradient(y, x)
+        with tf.compat.v1.Session() as session:
+            assert session.run(slope) == 6
