@@ -19,7 +19,7 @@ from demo.progress import progress
 
 UNITS = 48
 LENGTH = 32
-CLIP_NORM = 0.8
+CLIP_NORM = 0.9
 
 
 def train(name: str, logdir: str, steps: int, recurrent_initializer: Any) -> list[Any]:
