@@ -25,11 +25,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
       arguments: without the command's own name; None for the process's.
 
     Returns:
-      0; 1 where a demo did not do what it promises or TensorBoard did not start.
+      0; 1 where a demo did not do what it promises or TensorBoard did not start; 2 where the
+      log directory is none.
     """
     options = _parser().parse_args(arguments)
     demos = [DEMOS[name] for name in dict.fromkeys(options.names)] or list(DEMOS.values())
     logdir = Path(options.logdir)
+    if logdir.exists() and not logdir.is_dir():
+        print(f"{logdir} is a file; expected a log directory.", file=sys.stderr)
+        return 2
     for demo in demos:
         _forget(logdir / demo.name)
     print(f"Training {len(demos)} small models into {logdir}", flush=True)

@@ -89,6 +89,13 @@ def test_bad_arguments(arguments, sentence, capsys):
     assert sentence in capsys.readouterr().err
 
 
+def test_logdir_is_a_file(tmp_path, capsys):
+    file = tmp_path / "notes.txt"
+    file.touch()
+    assert command.main(["--no-serve", "--logdir", str(file)]) == 2
+    assert capsys.readouterr().err == f"{file} is a file; expected a log directory.\n"
+
+
 @pytest.mark.slow
 def test_serves_until_interrupted(tmp_path):
     arguments = ["--logdir", str(tmp_path), "--steps", "2", "--port", "0", "separate_weights"]
