@@ -8,7 +8,6 @@ that the gradients of `total` and of `loss2` for w2 are equal in every step. At
 over time lie upon each other: the "extra" update is a larger learning rate.
 """
 
-# mypy: allow-untyped-decorators
 from __future__ import annotations
 
 from typing import Any

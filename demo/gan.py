@@ -11,7 +11,6 @@ No gradient is missing: each loss was asked for its own network only. (The cure
 is to maximise log D(G(z)) instead, or a slower discriminator.)
 """
 
-# mypy: allow-untyped-decorators
 from __future__ import annotations
 
 from typing import Any

@@ -4,7 +4,6 @@
 the recurrent layer starts with, and in nothing else.
 """
 
-# mypy: allow-untyped-decorators
 from __future__ import annotations
 
 from typing import Any

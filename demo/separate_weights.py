@@ -11,7 +11,6 @@ alone. The matrix has "not asked for" at (loss1, w2) and (loss2, w1), which is
 not the same as a gradient that is missing.
 """
 
-# mypy: allow-untyped-decorators
 from __future__ import annotations
 
 from typing import Any

@@ -10,7 +10,6 @@ the threshold was exceeded: in every step at first, hardly ever once the fit is
 good.
 """
 
-# mypy: allow-untyped-decorators
 from __future__ import annotations
 
 from typing import Any

@@ -10,7 +10,6 @@ global norm, is smaller than the one of `recon` alone. The clip is a safety net:
 it is seldom needed after the first steps.
 """
 
-# mypy: allow-untyped-decorators
 from __future__ import annotations
 
 from typing import Any

@@ -9,7 +9,6 @@ No gradient is None or exactly zero, which is why no error is raised. (The cure
 is another activation, a better start, normalisation or residual connections.)
 """
 
-# mypy: allow-untyped-decorators
 from __future__ import annotations
 
 from typing import Any
