@@ -73,9 +73,9 @@ def _classifier(model: Any, optimizer: Any, images: Any) -> Training:
 def _mlp() -> Training:
     dense = keras.layers.Dense
     model = keras.Sequential(
-        [keras.Input([256]), dense(768, "relu"), dense(768, "relu"), dense(_CLASSES)]
+        [keras.Input([784]), dense(512, "relu"), dense(512, "relu"), dense(_CLASSES)]
     )
-    return _classifier(model, keras.optimizers.Adam(), tf.random.normal([96, 256]))
+    return _classifier(model, keras.optimizers.Adam(), tf.random.normal([256, 784]))
 
 
 def _transformer() -> Training:
