@@ -48,13 +48,18 @@ def _values(gradient: Any) -> Any:
 
 
 def _write_norms(variables: Sequence[Any], gradients: Sequence[Any]) -> None:
-    for index, (variable, gradient) in enumerate(zip(variables, gradients, strict=True)):
-        tf.summary.scalar(f"{index}/{variable.name}/norm", tf.norm(_values(gradient)))
+    for variable, gradient in zip(variables, gradients, strict=True):
+        tf.summary.scalar(f"{_name(variable)}/norm", tf.norm(_values(gradient)))
 
 
 def _write_histograms(variables: Sequence[Any], gradients: Sequence[Any]) -> None:
-    for index, (variable, gradient) in enumerate(zip(variables, gradients, strict=True)):
-        tf.summary.histogram(f"{index}/{variable.name}", _values(gradient))
+    for variable, gradient in zip(variables, gradients, strict=True):
+        tf.summary.histogram(_name(variable), _values(gradient))
+
+
+def _name(variable: Any) -> str:
+    # Keras calls most of them "kernel" and "bias".
+    return str(getattr(variable, "path", variable.name))
 
 
 # Those without a recorder come first: a tape finds any recorder that is entered.
