@@ -161,4 +161,8 @@ def _reference(part: Any) -> Any:
     try:
         return weakref.ref(part)
     except TypeError:
-        return lambda: part
+        return _nothing
+
+
+def _nothing() -> None:
+    """Stands for a reference to what cannot be referred to."""
