@@ -44,7 +44,7 @@ class Row:
       kernels: executed in a step that is (`every=1`) or is not recorded; None if unknown.
       first_call: seconds: tracing, optimizing, one step.
       bytes: a recorded step; None if it writes nothing.
-      floors: what recording one step costs / one pass over the gradients.
+      floors: what a step takes beyond plain / one pass over the gradients.
     """
 
     variant: str
@@ -55,7 +55,7 @@ class Row:
     kernels: int | None
     first_call: float
     bytes: float | None
-    floors: float | None
+    floors: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -188,9 +188,7 @@ def _row(
         kernels=kernels,
         first_call=first_call,
         bytes=(run.bytes_written - before[0]) / new_records if writes else None,
-        floors=(wall.middle - 1) * plain_step * variant.every / floor
-        if writes and variant.every
-        else None,
+        floors=(wall.middle - 1) * plain_step / floor,
     )
 
 

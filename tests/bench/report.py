@@ -26,7 +26,7 @@ _HEAD = (
     "first call",
     "bytes/record",
     "/ scalars",
-    "record / floor",
+    "extra / floor",
 )
 
 NOTES = """\
@@ -34,7 +34,7 @@ All variants train in turns of some steps within one process, in random order; `
 median over the rounds of time per step against plain steps of the same round, `CPU` the same of \
 processor time over all threads. Writing in the background and a flush at the end of each turn \
 are part of the time. `kernels`: what TensorFlow executes in one step (with every=10 and more: in \
-one that is not recorded). `record / floor`: what one recorded step costs, in passes over the \
+one that is not recorded). `extra / floor`: what a step takes beyond plain, in passes over the \
 gradients' memory."""
 
 
@@ -118,7 +118,7 @@ def _cells(row: Row, scalars: Row | None) -> list[str]:
         f"{row.first_call:.1f} s",
         _or_dash(row.bytes, ",.0f"),
         _or_dash(bytes_to_scalars, ".2f"),
-        _or_dash(row.floors, ".1f"),
+        f"{row.floors:.1f}",
     ]
 
 
