@@ -26,6 +26,7 @@ def run(of: history.RunHistory, token: str) -> schema.Run:
         variables=tuple(_variable(variable) for variable in of.variables),
         clips=tuple(_clip(clip) for clip in of.clips),
         missing=missing(of),
+        nonfinite=(),
         problems=of.problems,
     )
 

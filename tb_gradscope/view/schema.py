@@ -138,8 +138,32 @@ class Missing:
 
 
 @dataclasses.dataclass(frozen=True)
+class Nonfinite:
+    """Gradients that held NaN or Inf: the variables of one loss that share one fate.
+
+    `count` of the `asked` records were so, `first_step` and `last_step` the first
+    and the last of them. `pattern`: "always", "from" a step on and ever since,
+    "on_and_off", or "once" where only one record was. A gradient that holds both
+    is "nan".
+    """
+
+    loss: str
+    variables: tuple[str, ...]
+    state: Literal["nan", "inf"]
+    first_step: int
+    last_step: int
+    pattern: Literal["always", "from", "on_and_off", "once"]
+    count: int
+    asked: int
+    where: Place | None
+
+
+@dataclasses.dataclass(frozen=True)
 class Run:
-    """All of a run but its numbers. `steps` are those of any loss, sorted."""
+    """All of a run but its numbers. `steps` are those of any loss, sorted.
+
+    `nonfinite` is ordered by first step.
+    """
 
     name: str
     token: str
@@ -149,6 +173,7 @@ class Run:
     variables: tuple[Variable, ...]
     clips: tuple[Clip, ...]
     missing: tuple[Missing, ...]
+    nonfinite: tuple[Nonfinite, ...]
     problems: tuple[str, ...]
 
 
@@ -185,7 +210,8 @@ ROUTES: dict[str, Route] = {
     "loss": Route(
         {"run": str, "loss": str},
         None,
-        "[record]: L2 norm of the loss's whole gradient; NaN or Inf where any part is.",
+        "[record]: L2 norm of the loss's whole gradient; NaN or Inf where any part is. "
+        "-1 where every gradient asked for was None, -2 where only tracing was seen.",
     ),
     "clip": Route(
         {"run": str, "site": str},

@@ -26,6 +26,7 @@ _OBJECTS: tuple[type, ...] = (
     schema.Variable,
     schema.Clip,
     schema.Missing,
+    schema.Nonfinite,
     schema.Run,
 )
 _SCALARS = {str: "string", int: "number", float: "number", bool: "boolean"}

@@ -132,7 +132,31 @@ export interface Missing {
   where: Place | null;
 }
 
-/** All of a run but its numbers. `steps` are those of any loss, sorted. */
+/**
+ * Gradients that held NaN or Inf: the variables of one loss that share one fate.
+ *
+ * `count` of the `asked` records were so, `first_step` and `last_step` the first
+ * and the last of them. `pattern`: "always", "from" a step on and ever since,
+ * "on_and_off", or "once" where only one record was. A gradient that holds both
+ * is "nan".
+ */
+export interface Nonfinite {
+  loss: string;
+  variables: string[];
+  state: "nan" | "inf";
+  first_step: number;
+  last_step: number;
+  pattern: "always" | "from" | "on_and_off" | "once";
+  count: number;
+  asked: number;
+  where: Place | null;
+}
+
+/**
+ * All of a run but its numbers. `steps` are those of any loss, sorted.
+ *
+ * `nonfinite` is ordered by first step.
+ */
 export interface Run {
   name: string;
   token: string;
@@ -142,6 +166,7 @@ export interface Run {
   variables: Variable[];
   clips: Clip[];
   missing: Missing[];
+  nonfinite: Nonfinite[];
   problems: string[];
 }
 
@@ -159,7 +184,10 @@ export interface Routes {
   matrix: { query: { run: string; step: number }; answer: Float32Array };
   /** For each loss that has the variable, in the run's order: [record, statistic]. */
   series: { query: { run: string; variable: string }; answer: Float32Array };
-  /** [record]: L2 norm of the loss's whole gradient; NaN or Inf where any part is. */
+  /**
+   * [record]: L2 norm of the loss's whole gradient; NaN or Inf where any part is. -1 where
+   * every gradient asked for was None, -2 where only tracing was seen.
+   */
   loss: { query: { run: string; loss: string }; answer: Float32Array };
   /**
    * [record, CLIP_STATISTICS], then [record, variable, 2]: L2 norms before and after, NaN
