@@ -12,6 +12,7 @@ import tensorflow as tf
 from tb_gradscope.format import messages
 from tb_gradscope.recording import place, sources
 from tb_gradscope.recording.failure import say_once
+from tb_gradscope.recording.losses import Key
 from tb_gradscope.recording.observe import in_function, observe_eagerly, observe_in_graph, schema
 from tb_gradscope.recording.origins import ORIGINS, Origin
 from tb_gradscope.recording.recorder import Recorder
@@ -58,7 +59,7 @@ def observe_clip(recorder: Recorder, call: ClipCall) -> None:
     known = [None if gradient is None else ORIGINS.of(gradient) for gradient in call.before]
     caller = place.find_caller()
     variables = _variables(recorder, call, known, caller)
-    site = _site_name(recorder, call, caller)
+    site = _site_name(recorder, call, variables, caller)
     every_name = tuple(variable.name for variable in variables)
     ORIGINS.remember(
         call.after, [Origin(every_name, position, site) for position in range(len(variables))]
@@ -126,10 +127,13 @@ def _variables(
     return described
 
 
-def _site_name(recorder: Recorder, call: ClipCall, caller: place.Caller) -> str:
-    if call.name is not None:
-        return recorder.names.of_site(call.name, None)
-    return recorder.names.of_site(_METHODS[call.method], (*caller.key, caller.line))
+def _site_name(
+    recorder: Recorder, call: ClipCall, variables: list[Any], caller: place.Caller
+) -> str:
+    # These clip one gradient at a time, so that a list of them is several calls.
+    one_by_one = call.method in (messages.Clip.NORM, messages.Clip.VALUE)
+    key = Key(call.name or _METHODS[call.method], None if call.name else caller.key, 0)
+    return recorder.sites.name(key, [v.name for v in variables], is_same=one_by_one)
 
 
 def _tally(call: ClipCall) -> Any:

@@ -4,55 +4,25 @@ from __future__ import annotations
 
 import functools
 import weakref
+from collections.abc import Hashable
 from typing import Any
 
 import tensorflow as tf
 
 from tb_gradscope.format import messages
 from tb_gradscope.recording import names, place, sources, statistics
+from tb_gradscope.recording.losses import Key, TapeLosses, site_of
 from tb_gradscope.recording.observe import in_function, observe_eagerly, observe_in_graph, schema
 from tb_gradscope.recording.origins import ORIGINS, Origin
 from tb_gradscope.recording.recorder import Recorder
-from tb_gradscope.recording.series import Description, Series
+from tb_gradscope.recording.series import Description
 
-_MOST_CACHED = 10_000
-
-
-class LossKeys:
-    """Tells the losses of one tape apart that have the same name and call site.
-
-    `for y in outputs: tape.gradient(y, ...)` calls every target `y`. Within a
-    tape the n-th distinct target keeps number n, so that the next step's tape,
-    which has new tensors, counts alike.
-    """
-
-    def __init__(self) -> None:
-        self._targets: dict[Any, list[Any]] = {}
-
-    def number(self, name: str, site: Any, target: Any, is_fresh: bool) -> tuple[int, bool]:
-        """Returns the number of a target among those of its name and site, and if it is known.
-
-        Args:
-          name: its candidate name.
-          site: its call site.
-          target: what is differentiated.
-          is_fresh: count it as a new one even if the target is known.
-        """
-        known = self._targets.setdefault((name, site), [])
-        flat = tf.nest.flatten(target)
-        if not is_fresh:
-            for number, references in enumerate(known):
-                if len(references) == len(flat) and all(
-                    reference() is part for reference, part in zip(references, flat, strict=True)
-                ):
-                    return number, True
-        known.append([_reference(part) for part in flat])
-        return len(known) - 1, False
+_MOST_SEEN = 10_000
 
 
 def observe_gradients(
     recorder: Recorder,
-    keys: LossKeys,
+    losses: TapeLosses,
     target: Any,
     found: list[Any],
     gradients: list[Any],
@@ -64,7 +34,7 @@ def observe_gradients(
 
     Args:
       recorder: where to.
-      keys: of the tape.
+      losses: those of the tape.
       target: the loss.
       found: flat sources.
       gradients: one for each source; None is data.
@@ -75,42 +45,43 @@ def observe_gradients(
         return
     graph = in_function()
     caller = place.find_caller()
-    candidate = loss_name if loss_name is not None else _candidate(recorder, target, caller)
-    # A name that the user gives is the loss's identity; another's is where it stands.
-    site = None if loss_name is not None else caller.key
-    number, is_repeat = keys.number(candidate, site, target, has_output_gradients)
-    loss = (candidate, site, 0 if loss_name is not None else number)
+    known = None if has_output_gradients else losses.find(target, loss_name)
+    key = known or losses.add(target, *_candidate(recorder, target, caller, loss_name))
     identity = tuple(id(source) if sources.is_variable(source) else None for source in found)
-    key = (*loss, caller.line, identity)
-    none = tuple(gradient is None for gradient in gradients)
     sparse = any(isinstance(gradient, tf.IndexedSlices) for gradient in gradients)
-    cached = recorder.cache.get(key)
-    if cached is None or not cached.is_for(found, sparse):
-        cached = _Identified(recorder, loss, caller, found, sparse)
-        if len(recorder.cache) >= _MOST_CACHED:
-            recorder.cache.clear()
-        recorder.cache[key] = cached
-    ORIGINS.remember(gradients, cached.origins)
+    one = recorder.seen.get((key, identity))
+    if one is None or not one.is_for(found, sparse):
+        one = _Identified(recorder, key, caller, found, sparse, is_repeat=known is not None)
+        if len(recorder.seen) >= _MOST_SEEN:
+            recorder.seen.clear()
+        recorder.seen[key, identity] = one
+    ORIGINS.remember(gradients, one.origins)
+    none = tuple(gradient is None for gradient in gradients)
     payload = functools.partial(statistics.gradient_statistics, gradients, found)
     if graph:
-        description = Description(cached.schema, none)
+        description = Description(one.schema, none)
         observe_in_graph(
             recorder,
             description,
             lambda: tf.reshape(payload(), [-1]),
-            is_repeat=is_repeat,
+            is_repeat=known is not None,
         )
         return
-    series = cached.series(recorder)
-    observe_eagerly(recorder, series, payload, none, is_repeat)
+    series = recorder.series(one.description)
+    observe_eagerly(recorder, series, payload, none, is_repeat=known is not None)
 
 
-def _candidate(recorder: Recorder, target: Any, caller: place.Caller) -> str:
+def _candidate(
+    recorder: Recorder, target: Any, caller: place.Caller, loss_name: str | None
+) -> tuple[str, Hashable]:
+    """Returns what a loss is called were it alone, and where it is asked for."""
+    if loss_name is not None:
+        return loss_name, None
     # Looking at a frame's variables is slow, and the same call calls its loss the same.
-    site = (caller.frame.f_code, caller.frame.f_lasti)
-    if site not in recorder.cache:
-        recorder.cache[site] = names.loss_candidate(target, caller)
-    return str(recorder.cache[site])
+    call = (caller.frame.f_code, caller.frame.f_lasti)
+    if call not in recorder.candidates:
+        recorder.candidates[call] = names.loss_candidate(target, caller)
+    return recorder.candidates[call], site_of(target, caller)
 
 
 class _Identified:
@@ -119,12 +90,12 @@ class _Identified:
     def __init__(
         self,
         recorder: Recorder,
-        key: tuple[Any, ...],
+        key: Key,
         caller: place.Caller,
         found: list[Any],
         sparse: bool,
+        is_repeat: bool,
     ) -> None:
-        candidate, site, number = key
         argument = place.argument_of(caller, names.GRADIENT, 1)
         variables = recorder.names.of_variables(found, caller, argument)
         described = [
@@ -132,7 +103,7 @@ class _Identified:
         ]
         self.schema = schema(
             messages.Schema.GRADIENT,
-            recorder.names.of_loss(candidate, (site, number)),
+            recorder.losses.name(key, variables, is_repeat),
             described,
             caller.message(),
             label=messages.Label(sparse=sparse, replicas=1),
@@ -142,7 +113,7 @@ class _Identified:
             _reference(source) if sources.is_variable(source) else None for source in found
         ]
         self._sparse = sparse
-        self._series: Series | None = None
+        self.description = Description(self.schema)
 
     def is_for(self, found: list[Any], sparse: bool) -> bool:
         """Tells whether these are the same variables still: an id may come again."""
@@ -150,11 +121,6 @@ class _Identified:
             reference is None or reference() is source
             for reference, source in zip(self._sources, found, strict=True)
         )
-
-    def series(self, recorder: Recorder) -> Series:
-        if self._series is None:
-            self._series = recorder.series(Description(self.schema))
-        return self._series
 
 
 def _reference(part: Any) -> Any:

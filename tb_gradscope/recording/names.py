@@ -115,18 +115,26 @@ def _candidate(source: Any, frame: FrameType, spelling: str | None) -> str | Non
     given = sources.own_name(source)
     if given is not None:
         return given
-    if spelling is not None:
+    # A helper's parameter is called the same whatever it is given.
+    is_alias = spelling in place.parameters_of(frame)
+    if spelling is not None and not is_alias:
         return spelling
     frames = place.outer_frames(frame)
     for scope in _scopes(frames):
         for name, value in scope.items():
             if value is source and not name.startswith(_SKIPPED_LOCALS):
                 return name
-    for scope in _scopes(frames):
+    for scope in [*_selves(frames), *_scopes(frames)]:
         path = _path_to(source, scope)
         if path is not None:
             return path
-    return None
+    return spelling
+
+
+def _selves(frames: list[FrameType]) -> Iterator[dict[str, Any]]:
+    """Yields each method's own object, innermost first."""
+    for frame in frames:
+        yield from ({name: value} for name, value in place.locals_of(frame) if name == "self")
 
 
 def _scopes(frames: list[FrameType]) -> Iterator[dict[str, Any]]:
@@ -146,7 +154,6 @@ def _path_to(source: Any, scope: dict[str, Any]) -> str | None:
     frontier = [
         (name, value) for name, value in scope.items() if not name.startswith(_SKIPPED_LOCALS)
     ]
-    frontier.sort(key=lambda item: item[0] != "self")
     visited = 0
     seen: set[int] = set()
     for _ in range(_GREATEST_DEPTH):

@@ -9,6 +9,7 @@ import inspect
 import linecache
 import os
 import sys
+from collections.abc import Hashable
 from types import FrameType
 from typing import Any
 
@@ -59,10 +60,18 @@ class Caller:
         return [pair for pair in pairs if pair[0] in named]
 
     @property
-    def key(self) -> tuple[str, str]:
+    def key(self) -> Hashable:
         """What stays the same when the code is traced or its notebook cell run again."""
-        file = "<cell>" if _is_cell(self.file) else self.file
-        return file, self.function
+        if _is_cell(self.file):
+            return key_of(self.frame)
+        return self.file, self.function, self.line
+
+
+def key_of(frame: FrameType) -> Hashable:
+    """Returns the key of a frame's line; in converted code of the converted line."""
+    file = frame.f_code.co_filename
+    # Code compares by what it does: a cell that is run again is the same code.
+    return (frame.f_code if _is_cell(file) else file), frame.f_code.co_name, frame.f_lineno
 
 
 def find_caller() -> Caller:
@@ -83,14 +92,27 @@ def find_caller() -> Caller:
     return Caller(frame, file, line, function, text)
 
 
+def parameters_of(frame: FrameType) -> tuple[str, ...]:
+    """Returns the names of the parameters of the function that a frame runs."""
+    code = frame.f_code
+    return code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+
+
+def outer_frame(frame: FrameType) -> FrameType | None:
+    """Returns the next frame outwards that is neither TensorFlow's nor ours."""
+    outer = frame.f_back
+    while outer is not None and _is_library(outer.f_code.co_filename):
+        outer = outer.f_back
+    return outer
+
+
 def outer_frames(frame: FrameType) -> list[FrameType]:
     """Returns `frame` and those that called it, without TensorFlow's and ours."""
     frames = []
     current: FrameType | None = frame
     while current is not None:
-        if not _is_library(current.f_code.co_filename):
-            frames.append(current)
-        current = current.f_back
+        frames.append(current)
+        current = outer_frame(current)
     return frames
 
 

@@ -16,6 +16,7 @@ from tb_gradscope.recording import ring
 from tb_gradscope.recording.counter import Counter
 from tb_gradscope.recording.failure import contained
 from tb_gradscope.recording.host import HOST
+from tb_gradscope.recording.losses import SharedNames
 from tb_gradscope.recording.names import Names
 from tb_gradscope.recording.ring import Ring, Slot
 from tb_gradscope.recording.series import CLIP_TALLIES, Description, Series
@@ -40,14 +41,21 @@ class Recorder:
     Attributes:
       on_error: "warn" or "raise".
       honours_record_if: whether `tf.summary.record_if` decides as well.
-      names: the names given to losses and variables so far.
+      names: the names given so far.
+      losses: which loss is which.
+      sites: which clip site is which.
+      seen: losses and variables as recognised at each call so far.
+      candidates: what each call calls its loss.
     """
 
     def __init__(self, every: int, on_error: str, honours_record_if: bool = False) -> None:
         self.on_error = on_error
         self.honours_record_if = honours_record_if
         self.names = Names()
-        self.cache: dict[Any, Any] = {}
+        self.losses = SharedNames(self.names.of_loss)
+        self.sites = SharedNames(self.names.of_site)
+        self.seen: dict[Any, Any] = {}
+        self.candidates: dict[Any, str] = {}
         self._every = every
         self._series: dict[str, Series] = {}
         self._counters: dict[str, Counter] = {}

@@ -11,7 +11,8 @@ import tensorflow as tf
 from tb_gradscope.recording import internals
 from tb_gradscope.recording.destination import current
 from tb_gradscope.recording.failure import contained
-from tb_gradscope.recording.gradients import LossKeys, observe_gradients
+from tb_gradscope.recording.gradients import observe_gradients
+from tb_gradscope.recording.losses import TapeLosses
 from tb_gradscope.recording.recorder import Recorder
 
 
@@ -45,7 +46,7 @@ class GradientTape(tf.GradientTape):
             )
         super().__init__(persistent, watch_accessed_variables)
         self._gradscope_recorder = recorder
-        self._gradscope_keys = LossKeys()
+        self._gradscope_losses = TapeLosses()
         self._gradscope_quiet = False
 
     @tf.autograph.experimental.do_not_convert
@@ -89,7 +90,7 @@ class GradientTape(tf.GradientTape):
         with contained("recording gradients", recorder.on_error), internals.stop_recording():
             observe_gradients(
                 recorder,
-                self._gradscope_keys,
+                self._gradscope_losses,
                 target,
                 tf.nest.flatten(sources),
                 tf.nest.flatten(gradients),

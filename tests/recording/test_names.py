@@ -86,7 +86,7 @@ def test_attribute_paths(in_function, recorded):
 def test_attribute_paths_are_found_without_being_spelled(recorded):
     model = Model()
     model.step_with_list([model.parts["head"], model.embed])
-    assert sorted(variable_names(recorded())) == ["model.embed", "model.parts['head']"]
+    assert sorted(variable_names(recorded())) == ["self.embed", "self.parts['head']"]
 
 
 def test_names_of_globals_and_containers(recorded):
@@ -284,3 +284,115 @@ def test_locals_that_the_user_holds_are_left_alone(recorder):
         loss = weight * 2
     tape.gradient(loss, weight)
     assert mine["weight"] is weight
+
+
+def norms(run):
+    return {loss.name: loss.values[:, :, 1].round(2).tolist() for loss in run.losses}
+
+
+@pytest.mark.parametrize("in_function", [False, True])
+def test_two_losses_of_one_name_in_one_function(in_function, recorded):
+    """As actors and critics are often written: `tape` and `loss` are used again."""
+    shared = tf.Variable(1.0)
+
+    def step():
+        with gs.GradientTape() as tape:
+            loss = shared * 5
+        tape.gradient(loss, shared)
+        with gs.GradientTape() as tape:
+            loss = shared * 25
+        tape.gradient(loss, shared)
+
+    step = tf.function(step) if in_function else step
+    for _ in range(3):
+        step()
+    assert norms(recorded()) == {"loss": [[5]] * 3, "loss_2": [[25]] * 3}
+
+
+@pytest.mark.parametrize("in_function", [False, True])
+def test_one_helper_for_two_losses(in_function, recorded):
+    shared = tf.Variable(1.0)
+
+    def apply(tape, loss, variables):
+        return tape.gradient(loss, variables)
+
+    def step():
+        with gs.GradientTape(persistent=True) as one:
+            first = shared * 5
+        with gs.GradientTape() as two:
+            second = shared * 25
+        apply(one, first, [shared])
+        apply(two, second, [shared])
+
+    step = tf.function(step) if in_function else step
+    for _ in range(3):
+        step()
+    assert norms(recorded()) == {"loss": [[5]] * 3, "loss_2": [[25]] * 3}
+
+
+@pytest.mark.parametrize("in_function", [False, True])
+def test_one_function_for_two_models(in_function, recorded):
+    generator, discriminator = tf.Variable(1.0), tf.Variable(2.0)
+
+    def train(variable, factor):
+        with gs.GradientTape() as tape:
+            loss = variable * factor
+        gs.clip_by_global_norm(tape.gradient(loss, [variable]), 1.0)
+
+    steps = [lambda: train(generator, 5.0), lambda: train(discriminator, 25.0)]
+    if in_function:
+        steps = [tf.function(step) for step in steps]
+    for _ in range(3):
+        for step in steps:
+            step()
+    run = recorded()
+    assert [loss.steps.tolist() for loss in run.losses] == [[0, 1, 2]] * 2
+    assert loss_names(run) == ["loss", "loss_2"]
+    assert [clip.variables for clip in run.clips] == [("generator",), ("discriminator",)]
+
+
+def test_warming_up_on_another_line_is_no_other_loss(recorded):
+    weight = tf.Variable(1.0)
+
+    def step():
+        with gs.GradientTape() as tape:
+            loss = weight * 2
+        tape.gradient(loss, weight)
+
+    step()
+    for _ in range(2):
+        step()
+    (loss,) = recorded().losses
+    assert loss.steps.tolist() == [0, 1, 2]
+
+
+CELL = """
+with gs.GradientTape() as tape:
+    loss = weight * {factor}
+tape.gradient(loss, weight)
+"""
+
+
+def test_notebook_cells(recorded):
+    """The same cell run again is the same loss; another cell is another one."""
+    scope = {"gs": gs, "weight": tf.Variable(1.0)}
+    for number, factor in enumerate((5, 25, 5)):
+        exec(compile(CELL.format(factor=factor), f"<ipython-input-{number}>", "exec"), scope)
+    assert norms(recorded()) == {"loss": [[5], [5]], "loss_2": [[25]]}
+
+
+def test_a_path_from_self_comes_before_one_from_a_global(recorded):
+    trainer = Model()
+    globals()["trainer_of_the_module"] = trainer
+    try:
+
+        def inside(self):
+            everything = list(self.parts.values())
+            with gs.GradientTape() as tape:
+                second = self.parts["head"] * 2
+            tape.gradient(second, everything)
+
+        inside(trainer)
+    finally:
+        del globals()["trainer_of_the_module"]
+    assert variable_names(recorded()) == ["self.parts['head']"]

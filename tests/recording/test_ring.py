@@ -97,22 +97,23 @@ def test_stopped_and_resumed(made):
 
 
 def test_a_ring_lives_and_dies_with_the_function_that_fills_it():
-    counter = Counter()
-    buffer = ring.Ring(4, 0, 1, None, counter)
+    def make():
+        counter = Counter()
+        buffer = ring.Ring(4, 0, 1, None, counter)
 
-    @tf.function
-    def step():
-        ring.keep_with_graph(buffer)
-        buffer.record(lambda: tf.zeros([4]), counter.count_in_graph(False), None)
+        @tf.function(autograph=False)
+        def step():
+            ring.keep_with_graph(buffer)
+            buffer.record(lambda: tf.zeros([4]), counter.count_in_graph(False), None)
 
-    step()
-    alive = weakref.ref(buffer)
-    del buffer
+        step()
+        return step.get_concrete_function(), weakref.ref(buffer)
+
+    step, alive = make()
     gc.collect()
-    assert alive() is not None
-    step()
     assert alive() in ring.unowned()
-    del step, counter
+    step()
+    del step
     gc.collect()
     assert alive() is None
 
