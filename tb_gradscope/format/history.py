@@ -84,8 +84,10 @@ class LossHistory:
       records: records made so far in all, also those that sampling dropped.
       state_counts: int64 `[variable, COUNTED]` of all those records.
       asked: int64 `[variable]`, records so far that asked for the variable.
-      first_none: int64 `[variable]`, first step known to be None, -1 if never.
-      last_none: int64 `[variable]`, last step known to be None, -1 if never.
+      first_seen: int64 `[variable, COUNTED]`, first step known to be in each of
+        those states, -1 if never. Exact even where records were sampled.
+      last_seen: int64 `[variable, COUNTED]`, last step known to be in each of
+        those states, -1 if never.
       traced_only: True where only tracing was seen, and no number ever came
         (the program ended before the first step did).
     """
@@ -101,8 +103,8 @@ class LossHistory:
     records: int
     state_counts: Counts
     asked: Counts
-    first_none: Steps
-    last_none: Steps
+    first_seen: Steps
+    last_seen: Steps
     traced_only: bool
 
 

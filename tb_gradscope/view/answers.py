@@ -9,9 +9,10 @@ import numpy as np
 
 from tb_gradscope.format import history
 from tb_gradscope.format.packing import Floats
-from tb_gradscope.format.record import COUNTED, is_none
+from tb_gradscope.format.record import is_none
 from tb_gradscope.format.statistics import STATISTIC_COUNT, State, Statistic
 from tb_gradscope.view import meaning, schema
+from tb_gradscope.view.fates import Fate, fates
 
 
 def run(of: history.RunHistory, token: str) -> schema.Run:
@@ -25,40 +26,17 @@ def run(of: history.RunHistory, token: str) -> schema.Run:
         losses=tuple(_loss(loss) for loss in of.losses),
         variables=tuple(_variable(variable) for variable in of.variables),
         clips=tuple(_clip(clip) for clip in of.clips),
-        missing=missing(of),
-        nonfinite=(),
+        missing=tuple(_missing(fate) for fate in fates(of, State.NONE)),
+        nonfinite=nonfinite(of),
         problems=of.problems,
     )
 
 
-def missing(of: history.RunHistory) -> tuple[schema.Missing, ...]:
-    """Returns all gradients that were ever None, those of one loss and fate as one entry."""
-    groups: dict[tuple[int, str, int, int, int, int], list[str]] = {}
-    for number, loss in enumerate(of.losses):
-        for column in np.flatnonzero(loss.first_none >= 0):
-            count = int(loss.state_counts[column, COUNTED.index(State.NONE)])
-            key = (
-                number,
-                _pattern(loss, int(column), count),
-                int(loss.first_none[column]),
-                int(loss.last_none[column]),
-                count,
-                int(loss.asked[column]),
-            )
-            groups.setdefault(key, []).append(of.variables[loss.variables[column]].name)
-    return tuple(
-        schema.Missing(
-            loss=of.losses[number].name,
-            variables=tuple(names),
-            first_step=first,
-            last_step=last,
-            pattern=pattern,  # type: ignore[arg-type]
-            count=count,
-            asked=asked,
-            where=_place(of.losses[number].where),
-        )
-        for (number, pattern, first, last, count, asked), names in groups.items()
-    )
+def nonfinite(of: history.RunHistory) -> tuple[schema.Nonfinite, ...]:
+    """Returns all gradients that ever held NaN or Inf, those of one loss and fate as one entry."""
+    found = [*fates(of, State.NAN), *fates(of, State.INF)]
+    found.sort(key=lambda fate: (fate.first_step, fate.columns[0], fate.state))
+    return tuple(_nonfinite(fate) for fate in found)
 
 
 def matrix(of: history.RunHistory, step: int) -> Floats:
@@ -100,12 +78,19 @@ def series(of: history.RunHistory, variable: int) -> Floats:
 
 
 def loss_norms(loss: history.LossHistory) -> Floats:
-    """Returns `[record]`: the L2 norm of the whole gradient; NaN or Inf where any part is."""
+    """Returns `[record]`: the L2 norm of the whole gradient; NaN or Inf where any part is.
+
+    NOTHING where every gradient asked for was None, TRACED where only tracing was seen.
+    """
     states = loss.values[:, :, Statistic.STATE]
     norms = loss.values[:, :, Statistic.NORM].astype(np.float64)
     norms[(states == State.NONE) | (states == State.ABSENT)] = 0
     with np.errstate(over="ignore"):  # beyond float32 is infinite
         whole: Floats = np.sqrt(np.square(norms).sum(axis=1)).astype(np.float32)
+    asked = (states != State.ABSENT).any(axis=1)
+    whole[asked & np.isin(states, (State.NONE, State.ABSENT)).all(axis=1)] = schema.NOTHING
+    if loss.traced_only:
+        whole[:] = schema.TRACED
     return whole
 
 
@@ -128,16 +113,32 @@ def shares(of: history.ClipHistory, position: int) -> Floats:
     return np.asarray(squares / total if total else squares, np.float32)
 
 
-def _pattern(loss: history.LossHistory, column: int, count: int) -> str:
-    if loss.traced_only or count == loss.asked[column]:
-        return "always"
-    states = loss.values[:, column, Statistic.STATE]
-    after = states[loss.steps >= loss.first_none[column]]
-    here = loss.steps[states != State.ABSENT]
-    since = bool(here.size and loss.first_none[column] > here[0])
-    if since and np.isin(after, (State.NONE, State.ABSENT)).all():
-        return "from"
-    return "on_and_off"
+def _missing(fate: Fate) -> schema.Missing:
+    return schema.Missing(
+        loss=fate.loss.name,
+        variables=fate.variables,
+        first_step=fate.first_step,
+        last_step=fate.last_step,
+        # One None is a None that comes and goes: "once" is for what is not finite.
+        pattern="on_and_off" if fate.pattern == "once" else fate.pattern,
+        count=fate.count,
+        asked=fate.asked,
+        where=_place(fate.loss.where),
+    )
+
+
+def _nonfinite(fate: Fate) -> schema.Nonfinite:
+    return schema.Nonfinite(
+        loss=fate.loss.name,
+        variables=fate.variables,
+        state="nan" if fate.state is State.NAN else "inf",
+        first_step=fate.first_step,
+        last_step=fate.last_step,
+        pattern=fate.pattern,
+        count=fate.count,
+        asked=fate.asked,
+        where=_place(fate.loss.where),
+    )
 
 
 def _loss(of: history.LossHistory) -> schema.Loss:

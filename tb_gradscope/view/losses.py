@@ -18,6 +18,8 @@ from tb_gradscope.view import meaning
 from tb_gradscope.view.provider import Column
 from tb_gradscope.view.series import Event, Series, at_steps, carried, describe_errors
 
+_NEVER = -1
+
 
 @dataclasses.dataclass(frozen=True)
 class GradientSeries:
@@ -33,8 +35,8 @@ class GradientSeries:
     calls: Counts
     records: int
     state_counts: Counts
-    first_none: Steps
-    last_none: Steps
+    first_seen: Steps
+    last_seen: Steps
     traced_only: bool
     problems: tuple[str, ...]
 
@@ -70,7 +72,7 @@ def read_gradients(series: Series, column: Column, readable: bool = True) -> Gra
     if traced_only:
         steps, wall_times = np.array([traced[-1].step]), np.array([series.last_seen])
         values, calls = _traced_values(traced[-1], rows), np.zeros(1, np.int64)
-    first_none, last_none = _none_steps(values, steps, events)
+    first_seen, last_seen = _seen(values, steps, events)
     return GradientSeries(
         series=series,
         steps=steps,
@@ -79,8 +81,8 @@ def read_gradients(series: Series, column: Column, readable: bool = True) -> Gra
         calls=calls,
         records=int(counts[-1, 0]) if len(counts) else 0,
         state_counts=states,
-        first_none=first_none,
-        last_none=last_none,
+        first_seen=first_seen,
+        last_seen=last_seen,
         traced_only=traced_only,
         problems=tuple(problems),
     )
@@ -101,14 +103,13 @@ def merge(parts: Sequence[GradientSeries], positions: dict[str, int]) -> LossHis
     column_of = {position: column for column, position in enumerate(variables)}
     columns = [np.array([column_of[positions[n]] for n in part], np.int64) for part in names]
     shape = (len(variables),)
-    first_none, last_none = np.full(shape, -1, np.int64), np.full(shape, -1, np.int64)
     asked, states = np.zeros(shape, np.int64), np.zeros((*shape, len(COUNTED)), np.int64)
+    first_seen, last_seen = np.full_like(states, _NEVER), np.full_like(states, _NEVER)
     for part, into in zip(parts, columns, strict=True):
         asked[into] += part.records
         states[into] += part.state_counts
-        last_none[into] = np.maximum(last_none[into], part.last_none)
-        first, known = first_none[into], part.first_none
-        first_none[into] = np.where((first < 0) | ((known >= 0) & (known < first)), known, first)
+        first_seen[into] = _earlier(first_seen[into], part.first_seen)
+        last_seen[into] = np.maximum(last_seen[into], part.last_seen)
     steps, wall_times, values, calls = _joined(parts, columns, len(variables))
     latest = max(parts, key=lambda part: part.series.last_seen)
     return LossHistory(
@@ -123,8 +124,8 @@ def merge(parts: Sequence[GradientSeries], positions: dict[str, int]) -> LossHis
         records=_records(parts),
         state_counts=states,
         asked=asked,
-        first_none=first_none,
-        last_none=last_none,
+        first_seen=first_seen,
+        last_seen=last_seen,
         traced_only=all(part.traced_only for part in parts),
     )
 
@@ -205,16 +206,24 @@ def _traced_values(event: Event, rows: int) -> Floats:
     return values
 
 
-def _none_steps(values: Floats, steps: Steps, events: list[Event]) -> tuple[Steps, Steps]:
-    none: npt.NDArray[np.bool_] = values[:, :, Statistic.STATE] == State.NONE
-    first: Steps = np.full(values.shape[1], -1, np.int64)
-    last = first.copy()
-    ever = none.any(axis=0) if len(steps) else np.zeros(values.shape[1], bool)
-    if ever.any():
-        first[ever] = steps[none.argmax(axis=0)][ever]
-        last[ever] = steps[len(steps) - 1 - none[::-1].argmax(axis=0)][ever]
+def _seen(values: Floats, steps: Steps, events: list[Event]) -> tuple[Steps, Steps]:
+    """Returns the first and the last step of each variable in each of COUNTED."""
+    shape = (values.shape[1], len(COUNTED))
+    first, last = np.full(shape, _NEVER, np.int64), np.full(shape, _NEVER, np.int64)
+    for column, state in enumerate(COUNTED if len(steps) else ()):
+        here: npt.NDArray[np.bool_] = values[:, :, Statistic.STATE] == state
+        ever = here.any(axis=0)
+        if ever.any():
+            first[ever, column] = steps[here.argmax(axis=0)][ever]
+            last[ever, column] = steps[len(steps) - 1 - here[::-1].argmax(axis=0)][ever]
     for event in events:
-        for row in none_rows(event):
-            first[row] = event.step if first[row] < 0 else min(first[row], event.step)
-            last[row] = max(last[row], event.step)
+        for row, state in zip(event.message.variables, event.message.states, strict=True):
+            if state in COUNTED:
+                at = row, COUNTED.index(state)
+                first[at] = event.step if first[at] == _NEVER else min(first[at], event.step)
+                last[at] = max(last[at], event.step)
     return first, last
+
+
+def _earlier(one: Steps, other: Steps) -> Steps:
+    return np.where((one == _NEVER) | ((other != _NEVER) & (other < one)), other, one)

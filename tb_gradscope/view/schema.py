@@ -22,6 +22,13 @@ CLIP_STATISTICS = ("threshold", "norm_before", "norm_after", "scale")
 """Names of a clip site's own numbers, in the order that `clip` answers them."""
 
 
+NOTHING = -1.0
+"""In place of the norm of a whole gradient: every gradient asked for was None."""
+
+TRACED = -2.0
+"""In place of the norm of a whole gradient: only tracing was seen, and no number ever came."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Place:
     """A line of the user's program. `code` is empty where it is not to be had."""
@@ -143,8 +150,8 @@ class Nonfinite:
 
     `count` of the `asked` records were so, `first_step` and `last_step` the first
     and the last of them. `pattern`: "always", "from" a step on and ever since,
-    "on_and_off", or "once" where only one record was. A gradient that holds both
-    is "nan".
+    "on_and_off", or "once" where only one record was and others came after it. A
+    gradient that holds both is "nan".
     """
 
     loss: str

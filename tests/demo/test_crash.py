@@ -64,7 +64,7 @@ def test_the_missing_pair_is_named(crashed, name):
     assert run.history.problems == ()
     assert run.pairs(State.NONE) == {("loss1", "w2")}
     loss1 = run.losses["loss1"]
-    assert loss1.first_none.tolist() == [-1, 0]
+    assert loss1.first_seen[:, 0].tolist() == [-1, 0]
     assert loss1.where.code == "gradients1 = tape.gradient(loss1, [w1, w2])"
     assert loss1.where.file == str(ROOT / "demo" / "summed_crash.py")
 

@@ -81,7 +81,7 @@ def test_the_sum_with_none_while_tracing(jit, route, tmp_path):
     (history,) = gs.load(tmp_path).runs.values()
     (loss,) = [loss for loss in history.losses if loss.name == "loss1"]
     assert loss.traced_only
-    assert loss.first_none.tolist() == [-1, 0]
+    assert loss.first_seen[:, 0].tolist() == [-1, 0]
 
 
 ENDS = {

@@ -13,7 +13,14 @@ from tb_gradscope.format.statistics import STATISTIC_COUNT, State, Statistic
 from tb_gradscope.view import answers, meaning
 
 LABEL = Label("raw", "whole", 1, 0, False, "user")
-STATES = {"-": State.ABSENT, "o": State.OK, "n": State.NONE, "z": State.ZERO, "!": State.NAN}
+STATES = {
+    "-": State.ABSENT,
+    "o": State.OK,
+    "n": State.NONE,
+    "z": State.ZERO,
+    "!": State.NAN,
+    "i": State.INF,
+}
 
 
 def loss(*states, name="loss", **changes):
@@ -24,9 +31,14 @@ def loss(*states, name="loss", **changes):
         values[:, column, Statistic.STATE] = [STATES[letter] for letter in text]
         values[:, column, Statistic.NORM] = [3 if letter == "o" else np.nan for letter in text]
         values[[letter == "z" for letter in text], column, Statistic.NORM] = 0
-    none = [[i for i, letter in enumerate(text) if letter == "n"] for text in states]
-    counts = np.zeros((len(states), len(COUNTED)), np.int64)
-    counts[:, COUNTED.index(State.NONE)] = [len(steps) for steps in none]
+
+    def seen(choose):
+        return [[choose(at(text, state), default=-1) for state in COUNTED] for text in states]
+
+    def at(text, state):
+        return [10 * i for i, letter in enumerate(text) if STATES[letter] == state]
+
+    counts = np.array([[len(at(text, state)) for state in COUNTED] for text in states])
     made = LossHistory(
         name=name,
         where=None,
@@ -39,8 +51,8 @@ def loss(*states, name="loss", **changes):
         records=count,
         state_counts=counts,
         asked=np.array([len(text.replace("-", "")) for text in states]),
-        first_none=np.array([10 * min(steps, default=-0.1) for steps in none], np.int64),
-        last_none=np.array([10 * max(steps, default=-0.1) for steps in none], np.int64),
+        first_seen=np.array(seen(min), np.int64),
+        last_seen=np.array(seen(max), np.int64),
         traced_only=False,
     )
     return dataclasses.replace(made, **changes)
@@ -50,6 +62,10 @@ def run_of(*losses):
     count = max(len(loss.variables) for loss in losses)
     variables = [Variable(f"v{i}", "", "float32", (2,), "variable", True) for i in range(count)]
     return RunHistory("run", tuple(variables), losses, (), ())
+
+
+def missing_of(run):
+    return answers.run(run, "").missing
 
 
 @pytest.mark.parametrize(
@@ -68,7 +84,7 @@ def run_of(*losses):
     ],
 )
 def test_pattern(states, pattern):
-    (missing,) = answers.missing(run_of(loss(states)))
+    (missing,) = missing_of(run_of(loss(states)))
     assert missing.pattern == pattern
     assert missing.count == states.count("n")
     assert missing.asked == len(states.replace("-", ""))
@@ -77,20 +93,61 @@ def test_pattern(states, pattern):
 def test_pattern_of_records_that_sampling_dropped():
     """All records at hand are None; the counts tell that it was not always so."""
     one = loss("nn", asked=np.array([50]), state_counts=np.array([[40, 0, 0, 0]]))
-    (missing,) = answers.missing(run_of(one))
+    (missing,) = missing_of(run_of(one))
     assert missing.pattern == "on_and_off"
-    later = dataclasses.replace(loss("on", asked=np.array([9])), first_none=np.array([5]))
-    (missing,) = answers.missing(run_of(later))
+    later = dataclasses.replace(
+        loss("on", asked=np.array([9])), first_seen=np.array([[5, -1, -1, -1]])
+    )
+    (missing,) = missing_of(run_of(later))
     assert (missing.pattern, missing.first_step, missing.last_step) == ("from", 5, 10)
 
 
 def test_missing_of_one_fate_are_one_entry():
     run = run_of(loss("nn", "on", "nn", "oo", name="a"), loss("nn", "nn", name="b"))
-    found = [(one.loss, one.variables, one.pattern) for one in answers.missing(run)]
+    found = [(one.loss, one.variables, one.pattern) for one in missing_of(run)]
     assert found == [
         ("a", ("v0", "v2"), "always"),
         ("a", ("v1",), "from"),
         ("b", ("v0", "v1"), "always"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("states", "pattern", "steps"),
+    [
+        ("!!!!", "always", (0, 30)),
+        ("!", "always", (0, 0)),
+        ("oo!!", "from", (20, 30)),
+        ("o!-!", "from", (10, 30)),
+        ("ooo!", "from", (30, 30)),
+        ("o!oo", "once", (10, 10)),
+        ("!ooo", "once", (0, 0)),
+        ("!o!o", "on_and_off", (0, 20)),
+        ("o!!n", "on_and_off", (10, 20)),
+    ],
+)
+def test_nonfinite(states, pattern, steps):
+    (found,) = answers.nonfinite(run_of(loss(states)))
+    assert (found.state, found.pattern, (found.first_step, found.last_step)) == (
+        "nan",
+        pattern,
+        steps,
+    )
+    assert (found.count, found.asked) == (states.count("!"), len(states.replace("-", "")))
+
+
+def test_nonfinite_by_first_step_then_by_the_run():
+    run = run_of(
+        loss("ooo!", "oo!!", "o!!!", "oo!!", name="a"),
+        loss("oi!!", "oo!!", variables=np.array([3, 0]), name="b"),
+    )
+    found = [(one.loss, one.state, one.variables, one.pattern) for one in answers.nonfinite(run)]
+    assert found == [
+        ("a", "nan", ("v2",), "from"),
+        ("b", "inf", ("v3",), "once"),
+        ("b", "nan", ("v0", "v3"), "from"),
+        ("a", "nan", ("v1", "v3"), "from"),
+        ("a", "nan", ("v0",), "from"),
     ]
 
 
@@ -119,7 +176,9 @@ def test_series():
 
 def test_loss_norms():
     norms = answers.loss_norms(loss("oooz!n", "o-nz-n"))
-    np.testing.assert_array_equal(norms, np.array([18**0.5, 3, 3, 0, np.nan, 0], np.float32))
+    np.testing.assert_array_equal(norms, np.array([18**0.5, 3, 3, 0, np.nan, -1], np.float32))
+    assert answers.loss_norms(loss("nnz", "-nn")).tolist() == [-1, -1, 0]
+    assert answers.loss_norms(loss("n", "-", traced_only=True)).tolist() == [-2]
     infinite = loss("oo")
     infinite.values[0, 0, [Statistic.STATE, Statistic.NORM]] = State.INF, np.inf
     infinite.values[1, 0, Statistic.NORM] = 3e38

@@ -42,8 +42,8 @@ def test_plain(history):
     assert one.state_counts.tolist() == [[0, 0, 0, 0], [0, 0, 0, 0], [0, 1, 1, 1]]
     assert (two.values[:, 1, Statistic.STATE] == State.NONE).all()
     assert two.state_counts[1, NONE] == two.asked[1] == two.records == 5
-    assert two.first_none.tolist() == [-1, 0, -1]
-    assert two.last_none.tolist() == [-1, 4, -1]
+    assert two.first_seen[:, NONE].tolist() == [-1, 0, -1]
+    assert two.last_seen[:, NONE].tolist() == [-1, 4, -1]
     assert (np.diff(one.wall_times) > 0).all()
     assert one.where.file == "train.py"
     assert one.label.step_source == "user"
@@ -68,8 +68,8 @@ def test_restart_forgets_the_life_that_was_left(history):
     assert loss.steps.tolist() == list(range(15))
     assert loss.values[:, 0, NORM].tolist() == [1] * 6 + [2] * 9
     # None at 2, which still counts, and at 8, which does not.
-    assert loss.first_none.tolist() == [-1, 2]
-    assert loss.last_none.tolist() == [-1, 2]
+    assert loss.first_seen[:, NONE].tolist() == [-1, 2]
+    assert loss.last_seen[:, NONE].tolist() == [-1, 2]
     assert loss.state_counts[1, NONE] == 1
 
 
@@ -128,7 +128,7 @@ def test_broken(history):
     assert not len(losses["poisoned"].steps)
     # Numbers came, they only cannot be read: not a training that ended while it was traced.
     assert not losses["poisoned"].traced_only
-    assert losses["poisoned"].first_none.tolist() == [0]
+    assert losses["poisoned"].first_seen[:, NONE].tolist() == [0]
     text = "\n".join(run.problems)
     for part in (
         "Loss 'good': 1 of 4 records left out, the first at step 3. A stored gradient record has "
@@ -180,7 +180,7 @@ def test_traced(history):
     assert second.records == 0
     assert second.values[0, :, Statistic.STATE].tolist() == [State.ABSENT, State.NONE]
     assert np.isnan(second.values[0, :, 1:]).all()
-    assert second.first_none.tolist() == second.last_none.tolist() == [-1, 3]
+    assert second.first_seen[:, NONE].tolist() == second.last_seen[:, NONE].tolist() == [-1, 3]
 
 
 def test_merged(history):
@@ -194,7 +194,7 @@ def test_merged(history):
     assert loss.records == 8
     assert loss.asked.tolist() == [8, 5]
     assert loss.state_counts[:, NONE].tolist() == [0, 1]
-    assert loss.first_none.tolist() == loss.last_none.tolist() == [-1, 1]
+    assert loss.first_seen[:, NONE].tolist() == loss.last_seen[:, NONE].tolist() == [-1, 1]
     (clip,) = run.clips
     assert clip.variables == ("a", "b")
     assert clip.steps.tolist() == list(range(8))
@@ -223,7 +223,7 @@ def test_traced_beside(history):
     assert loss.values[:, 1, Statistic.STATE].tolist() == [-1, State.NONE, -1, -1]
     assert loss.calls.tolist() == [1, 1, 2, 3]
     assert loss.records == 3
-    assert loss.first_none.tolist() == [-1, 1]
+    assert loss.first_seen[:, NONE].tolist() == [-1, 1]
 
 
 def test_lost(history):
@@ -257,7 +257,7 @@ def test_changes_are_known_though_records_are_sampled(tmp_path):
         loss.record(log, 9)
     (found,) = load(tmp_path).runs["."].losses
     assert found.steps.tolist() == [0, 9]
-    assert found.first_none.tolist() == found.last_none.tolist() == [-1, 5]
+    assert found.first_seen[:, NONE].tolist() == found.last_seen[:, NONE].tolist() == [-1, 5]
     assert found.state_counts[1, NONE] == 2
     assert found.records == 9
 
@@ -273,3 +273,21 @@ def test_new_schema_replaces_the_old(tmp_path):
     (found,) = load(tmp_path).runs["."].losses
     assert found.where.line == 99
     assert found.steps.tolist() == [0, 1]
+
+
+def test_onset_is_known_though_records_are_sampled(tmp_path):
+    """Events tell of a NaN and of an Inf in records that are not there any more."""
+    loss = Loss("loss", ["a", "b"])
+    with Log(tmp_path) as log:
+        loss.open(log, 0)
+        loss.record(log, 0)
+        loss.event(log, 4, 1, [1], [State.INF])
+        loss.event(log, 5, 1, [1], [State.NAN])
+        loss.states = [State.OK, State.NAN]
+        loss.calls = loss.records = 8
+        loss.counts[1] = [0, 0, 3, 1]
+        loss.record(log, 9, 1, [State.OK, State.NAN])
+    (found,) = load(tmp_path).runs["."].losses
+    assert found.first_seen.tolist() == [[-1, -1, -1, -1], [-1, -1, 5, 4]]
+    assert found.last_seen.tolist() == [[-1, -1, -1, -1], [-1, -1, 9, 4]]
+    assert found.state_counts[1].tolist() == [0, 0, 4, 1]

@@ -137,8 +137,8 @@ export interface Missing {
  *
  * `count` of the `asked` records were so, `first_step` and `last_step` the first
  * and the last of them. `pattern`: "always", "from" a step on and ever since,
- * "on_and_off", or "once" where only one record was. A gradient that holds both
- * is "nan".
+ * "on_and_off", or "once" where only one record was and others came after it. A
+ * gradient that holds both is "nan".
  */
 export interface Nonfinite {
   loss: string;
