@@ -9,9 +9,9 @@ import tensorflow as tf
 
 from tb_gradscope.format import messages
 from tb_gradscope.recording import internals
-from tb_gradscope.recording.clips import ClipCall, observe_clip
+from tb_gradscope.recording.clips import ClipCall, observe_clip, tape_recorder
 from tb_gradscope.recording.destination import current
-from tb_gradscope.recording.failure import contained
+from tb_gradscope.recording.failure import contained, say_once
 
 
 @tf.autograph.experimental.do_not_convert
@@ -100,17 +100,17 @@ def record_clipping(
       threshold: what the clipper compares with, if there is one such number.
 
     Raises:
-      ValueError: `before` and `after` are not equally many.
       TypeError: `name` is no string.
     """
     if not isinstance(name, str):
         raise TypeError(f"record_clipping(name={name!r}): expected a string.")
     went_in, came_out = _as_list(before), _as_list(after)
     if len(went_in) != len(came_out):
-        raise ValueError(
-            f"record_clipping: {len(went_in)} gradients before and {len(came_out)} after; "
-            "expected the same list, clipped."
+        say_once(
+            f"tb_gradscope: record_clipping got {len(went_in)} gradients before and "
+            f"{len(came_out)} after; expected the same list, clipped. It is not recorded."
         )
+        return
     method = messages.Clip.CUSTOM
     _observe(ClipCall(method, went_in, came_out, threshold, None, name, variables))
 
@@ -121,7 +121,7 @@ def _as_list(gradients: Any) -> list[Any]:
 
 
 def _observe(call: ClipCall) -> None:
-    recorder = current(None)
+    recorder = current(tape_recorder(call.before))
     if recorder is None:
         return
     with contained("recording clipping", recorder.on_error), internals.stop_recording():

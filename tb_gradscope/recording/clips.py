@@ -51,6 +51,15 @@ class ClipCall:
     variables: Any
 
 
+def tape_recorder(before: list[Any]) -> Recorder | None:
+    """Returns the recorder given to the tape that gradients come from, if one was."""
+    for gradient in before:
+        origin = None if gradient is None else ORIGINS.of(gradient)
+        if origin is not None and origin.recorder is not None:
+            return origin.recorder()
+    return None
+
+
 def observe_clip(recorder: Recorder, call: ClipCall) -> None:
     """Records one call of a clip function."""
     if not call.before:
@@ -61,8 +70,10 @@ def observe_clip(recorder: Recorder, call: ClipCall) -> None:
     variables = _variables(recorder, call, known, caller)
     site = _site_name(recorder, call, variables, caller)
     every_name = tuple(variable.name for variable in variables)
+    given = next((origin.recorder for origin in known if origin), None)
     ORIGINS.remember(
-        call.after, [Origin(every_name, position, site) for position in range(len(variables))]
+        call.after,
+        [Origin(every_name, position, site, given) for position in range(len(variables))],
     )
     none = tuple(gradient is None for gradient in call.before)
     described = schema(
@@ -114,7 +125,7 @@ def _variables(
         None,
     )
     argument = place.argument_of(caller, _KNOWN_CALLS, 0)
-    spelled = recorder.names.of_variables(call.before, caller, argument)
+    spelled = recorder.names.of_variables(call.before, caller, argument, "gradient")
     described = []
     for position, (gradient, origin) in enumerate(zip(call.before, known, strict=True)):
         if origin is not None:

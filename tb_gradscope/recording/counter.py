@@ -38,11 +38,11 @@ class Counter:
         """Returns how many calls there were. On the host thread only."""
         return self._calls if self._variable is None else int(self._variable.numpy())
 
-    def restart(self) -> None:
-        """Begins at 0 again. On the host thread only."""
-        self._calls = 0
+    def set(self, calls: int) -> None:
+        """Goes on after so many calls. On the host thread only."""
+        self._calls = calls
         if self._variable is not None:
-            self._variable.assign(0)
+            self._variable.assign(calls)
 
     def _create(self) -> Any:
         return tf.Variable(self._calls, dtype=tf.int64, trainable=False, name="gradscope_calls")

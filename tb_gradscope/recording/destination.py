@@ -74,14 +74,22 @@ class DirectoryRecorder(Recorder):
             raise ValueError(f"on_error={on_error!r}: expected 'warn' or 'raise'.")
         super().__init__(cadence.parse_every(every), on_error)
         self.logdir = os.fspath(logdir)
+        if not self.logdir:
+            raise ValueError("gs.record(''): expected the path of a log directory.")
 
     def __enter__(self) -> DirectoryRecorder:
         if self.is_recording:
             raise RuntimeError(
                 f"gs.record({self.logdir!r}) is entered already; leave it first, or make another."
             )
-        with contained(f"opening an event file in {self.logdir!r}", self.on_error):
-            HOST.call(self._open)
+        if self.on_error == "warn" and os.path.isfile(self.logdir):
+            say_once(
+                f"gs.record({self.logdir!r}) records nothing: that is a file, expected a "
+                "directory. Training goes on."
+            )
+        else:
+            with contained(f"opening an event file in {self.logdir!r}", self.on_error):
+                HOST.call(self._open)
         _here.set((*_here.get(), self))
         _everywhere.append(self)
         return self
@@ -95,12 +103,20 @@ class DirectoryRecorder(Recorder):
         _here.set(tuple(recorder for recorder in _here.get() if recorder is not self))
         if self in _everywhere:
             _everywhere.remove(self)
+        was_recording = self.is_recording
         with contained(f"closing the event file in {self.logdir!r}", self.on_error):
             HOST.call(self._close)
+        if error is None and was_recording and not self.has_recorded:
+            say_once(
+                f"gs.record({self.logdir!r}) recorded nothing: no gradient() of a gs.GradientTape "
+                "and no clip function was called in it. A tf.function records where it was first "
+                "traced: was it called before?"
+            )
 
     def _open(self) -> None:
         self._start(
-            Writer(tf.summary.create_file_writer(self.logdir, filename_suffix=_FILE_SUFFIX))
+            Writer(tf.summary.create_file_writer(self.logdir, filename_suffix=_FILE_SUFFIX)),
+            takes_over=True,
         )
 
     def _close(self) -> None:
@@ -114,7 +130,7 @@ class WriterRecorder(Recorder):
 
     def __init__(self, summary_writer: Any) -> None:
         super().__init__(cadence.AUTO, "warn", honours_record_if=True)
-        HOST.call(lambda: self._start(Writer(summary_writer)))
+        HOST.call(lambda: self._start(Writer(summary_writer), takes_over=False))
         _before(summary_writer, "flush", self.flush)
         _before(summary_writer, "close", lambda: HOST.call(self._stop))
 
@@ -132,19 +148,21 @@ def current(given: Recorder | None) -> Recorder | None:
     """
     if given is not None:
         return given if given.is_recording else None
-    entered = _here.get() or _everywhere
-    if entered:
-        innermost = entered[-1]
-        return innermost if innermost.is_recording else None
+    for entered in (_here.get(), _everywhere):
+        for recorder in reversed(entered):
+            if recorder.is_recording:
+                return recorder
+    if _everywhere:
+        return None  # it could not open its file, and said so
     summary_writer = internals.default_summary_writer()
-    if summary_writer is None:
-        say_once(
-            "tb_gradscope records nowhere: neither gs.record(...) nor a default tf.summary writer "
-            'is active. Put `with gs.record("logs/run1"):` around the training loop, before a '
-            "tf.function with the tape in it is first called."
-        )
-        return None
-    return _recorder_of(summary_writer)
+    if summary_writer is not None:
+        return _recorder_of(summary_writer)
+    say_once(
+        "tb_gradscope records nowhere: neither gs.record(...) nor a default tf.summary writer "
+        'is active. Put `with gs.record("logs/run1"):` around the training loop, before a '
+        "tf.function with the tape in it is first called."
+    )
+    return None
 
 
 def _recorder_of(summary_writer: Any) -> Recorder | None:

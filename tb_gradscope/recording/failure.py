@@ -8,6 +8,8 @@ import threading
 import warnings
 from collections.abc import Iterator
 
+from tb_gradscope.recording import place
+
 _LOGGER = logging.getLogger("tb_gradscope")
 _said: set[str] = set()
 _lock = threading.Lock()
@@ -18,13 +20,14 @@ class GradscopeWarning(UserWarning):
 
 
 def say_once(text: str) -> None:
-    """Warns, unless this very text was said before in this process."""
+    """Warns at the user's line, unless this very text was said before in this process."""
     with _lock:
         if text in _said:
             return
         _said.add(text)
+    caller = place.find_caller()
     try:
-        warnings.warn(text, GradscopeWarning, stacklevel=2)
+        warnings.warn_explicit(text, GradscopeWarning, caller.file, caller.line)
     except GradscopeWarning:  # warnings are errors here, but a training step must not fail
         _LOGGER.warning(text)
 

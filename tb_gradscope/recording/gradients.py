@@ -29,6 +29,7 @@ def observe_gradients(
     *,
     has_output_gradients: bool,
     loss_name: str | None,
+    tape_recorder: Recorder | None,
 ) -> None:
     """Records one call of `gradient`.
 
@@ -40,6 +41,7 @@ def observe_gradients(
       gradients: one for each source; None is data.
       has_output_gradients: the loss was weighted, so that it may come again otherwise.
       loss_name: given by the user, or None.
+      tape_recorder: given to the tape, or None.
     """
     if not found:
         return
@@ -55,7 +57,11 @@ def observe_gradients(
         if len(recorder.seen) >= _MOST_SEEN:
             recorder.seen.clear()
         recorder.seen[key, identity] = one
-    ORIGINS.remember(gradients, one.origins)
+    given = None if tape_recorder is None else weakref.ref(tape_recorder)
+    ORIGINS.remember(
+        gradients,
+        [Origin(one.names, position, recorder=given) for position in range(len(one.names))],
+    )
     none = tuple(gradient is None for gradient in gradients)
     payload = functools.partial(statistics.gradient_statistics, gradients, found)
     if graph:
@@ -108,7 +114,7 @@ class _Identified:
             caller.message(),
             label=messages.Label(sparse=sparse, replicas=1),
         )
-        self.origins = [Origin(tuple(variables), position) for position in range(len(variables))]
+        self.names = tuple(variables)
         self._sources = [
             _reference(source) if sources.is_variable(source) else None for source in found
         ]

@@ -44,7 +44,11 @@ class Names:
         return self._claim("clip", candidate, origin)
 
     def of_variables(
-        self, found: list[Any], caller: place.Caller, argument: ast.expr | None
+        self,
+        found: list[Any],
+        caller: place.Caller,
+        argument: ast.expr | None,
+        otherwise: str = "variable",
     ) -> list[str]:
         """Returns the names of sources, in order.
 
@@ -52,6 +56,7 @@ class Names:
           found: the flat sources.
           caller: the call that names them.
           argument: the source expression they were given as, if known.
+          otherwise: what to call those without a name.
         """
         spelled = _spelled_elements(argument, len(found))
         names: list[str] = []
@@ -61,7 +66,7 @@ class Names:
                 names.append(known[1])
                 continue
             spelling = spelled[position] if spelled else None
-            candidate = _candidate(source, caller.frame, spelling) or "variable"
+            candidate = _candidate(source, caller.frame, spelling) or otherwise
             names.append(self._name_of(source, candidate[:LONGEST], names))
         return names
 

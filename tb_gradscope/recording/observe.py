@@ -57,18 +57,20 @@ def observe_eagerly(
       recorder: where to.
       series: whose call it is; its tallies are up to date.
       payload: computes the float32 tensor; run only if the call is due.
-      none: which gradients are None. A change is recorded in any case.
+      none: which gradients are None. A pattern not seen before is recorded in any case.
       is_repeat: the same loss of the same tape was seen before.
     """
     call = recorder.counter(series.description.counted_as).count(is_repeat)
-    changed = none != series.none
-    series.none = none
-    if not (changed or cadence.is_due(call, recorder.every)):
+    is_new = none not in series.seen_none
+    series.seen_none.add(none)
+    if not (is_new or cadence.is_due(call, recorder.every)):
         return
     if recorder.honours_record_if and not bool(tf.summary.should_record_summaries()):
         return
     now = step.user_step()
-    recorder.write(series, Call(-1 if now is None else now, call, series.tallies, payload()))
+    recorder.write(
+        series, Call(ring.NO_STEP if now is None else now, call, series.tallies, payload())
+    )
 
 
 def observe_in_graph(

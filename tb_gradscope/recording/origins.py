@@ -5,7 +5,10 @@ from __future__ import annotations
 import dataclasses
 import threading
 import weakref
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tb_gradscope.recording.recorder import Recorder
 
 _PRUNE_AT = 4096
 
@@ -18,11 +21,13 @@ class Origin:
       names: of all variables whose gradients were made together with it.
       position: its own among them.
       site: name of the clip site that made it, "" for a tape.
+      recorder: the one given to that tape, if one was.
     """
 
     names: tuple[str, ...]
     position: int
     site: str = ""
+    recorder: weakref.ref[Recorder] | None = None
 
 
 class Origins:

@@ -6,6 +6,7 @@ import collections
 import contextlib
 import dataclasses
 import functools
+import secrets
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -18,7 +19,7 @@ from tb_gradscope.recording.failure import contained
 from tb_gradscope.recording.host import HOST
 from tb_gradscope.recording.losses import SharedNames
 from tb_gradscope.recording.names import Names
-from tb_gradscope.recording.ring import Ring, Slot
+from tb_gradscope.recording.ring import Position, Ring, Slot
 from tb_gradscope.recording.series import CLIP_TALLIES, Description, Series
 from tb_gradscope.recording.writer import Writer
 
@@ -57,10 +58,12 @@ class Recorder:
         self.seen: dict[Any, Any] = {}
         self.candidates: dict[Any, str] = {}
         self._every = every
+        self._session = secrets.token_hex(8)
         self._series: dict[str, Series] = {}
         self._counters: dict[str, Counter] = {}
         self._rings: dict[str, Ring] = {}
-        self._adopted: list[Ring] = []
+        self._reading: list[Ring] = []
+        self._left_at: weakref.WeakKeyDictionary[Ring, Position] = weakref.WeakKeyDictionary()
         self._calls: collections.deque[tuple[Series, Call]] = collections.deque()
         self._draining = False
         self._writer: Writer | None = None
@@ -73,7 +76,9 @@ class Recorder:
     def series(self, description: Description) -> Series:
         """Returns the series of this description, a new one or that of before."""
         found = self._series.get(description.series)
-        return found or self._series.setdefault(description.series, Series(description))
+        return found or self._series.setdefault(
+            description.series, Series(description, self._session)
+        )
 
     def counter(self, name: str) -> Counter:
         """Returns what counts the calls of a loss or clip site."""
@@ -83,13 +88,16 @@ class Recorder:
         """Returns the ring through which graphs hand over this series."""
         # No lock: making a ring waits for the host thread, which calls `series`.
         found = self._rings.get(description.series)
-        if found is None:
-            tallies = CLIP_TALLIES if description.is_clip else 0
-            counter = self.counter(description.counted_as)
-            made = Ring(description.width, tallies, self.every, description, counter)
-            found = self._rings.setdefault(description.series, made)
-            found.owner = weakref.ref(self)
-        return found
+        if found is not None and found.is_read_by(self):
+            return found
+        tallies = CLIP_TALLIES if description.is_clip else 0
+        counter = self.counter(description.counted_as)
+        made, every = Ring(description.width, tallies, description, counter), self.every
+        since = Position(HOST.call(counter.now), np.zeros(tallies, np.int64))
+        HOST.call(lambda: made.hand_to(self, every, since))
+        self._rings[description.series] = made
+        self._reading.append(made)
+        return made
 
     def trace(self, description: Description, step: int | None) -> None:
         """Writes at once what tracing has shown, in case no step is ever run."""
@@ -99,7 +107,7 @@ class Recorder:
             if self._writer is not None:
                 with self._writer.batch():
                     now = self.counter(description.counted_as).now() if step is None else step
-                    series.trace(self._writer, now)
+                    series.trace(self._writer, now, description.none)
 
         with contained("writing what tracing showed", self.on_error):
             HOST.call(write)
@@ -139,30 +147,39 @@ class Recorder:
         while self._calls:
             series, call = self._calls.popleft()
             yield functools.partial(_write_call, series, call)
-        for found in self._all_rings():
+        for found in list(self._reading):
             slots, lost = found.read()
+            if not slots and not lost:
+                continue
             series = self.series(found.description)
             for slot in slots:
                 yield functools.partial(series.write, slot=slot)
             if lost:
-                last = slots[-1]
-                step = last.call if last.step < 0 else last.step
+                step = slots[-1].shown_step if slots else found.position().calls
                 yield functools.partial(series.lose, step=step, count=lost)
+
+    @property
+    def has_recorded(self) -> bool:
+        """Tells whether anything was recorded, as far as it is written."""
+        return bool(self._series)
 
     @property
     def is_recording(self) -> bool:
         """Tells whether records are written at present."""
         return self._writer is not None
 
-    def _start(self, writer: Writer) -> None:
-        """On the host thread: begin to write, and take over rings nobody reads."""
+    def _start(self, writer: Writer, takes_over: bool) -> None:
+        """On the host thread: begin to write.
+
+        Args:
+          writer: where to.
+          takes_over: go on with functions traced before, that nobody records any more.
+        """
+        found_unread = ring.unread() if takes_over else []
         self._writer = writer
-        for found in self._rings.values():
-            found.resume(self.every)
-        for found in ring.unowned():
-            found.owner = weakref.ref(self)
-            found.restart(self.every)
-            self._adopted.append(found)
+        for found in found_unread:
+            found.hand_to(self, self.every, self._left_at.get(found))
+            self._reading.append(found)
         HOST.add(self)
 
     def _stop(self) -> Writer | None:
@@ -171,15 +188,15 @@ class Recorder:
         writer = self._writer
         if writer is None:
             return None
-        for found in self._all_rings():
+        for found in self._reading:
             found.stop()
         with contained("writing the last records", self.on_error):
             self.drain()
+        for found in self._reading:
+            self._left_at[found] = found.position()
+        self._reading.clear()
         self._writer = None
         return writer
-
-    def _all_rings(self) -> list[Ring]:
-        return [*self._rings.values(), *self._adopted]
 
 
 def _write_call(series: Series, call: Call, writer: Writer) -> None:

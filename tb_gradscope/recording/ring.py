@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import weakref
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -23,13 +23,16 @@ from tb_gradscope.recording.host import HOST
 _RING_FLOATS = 1 << 20
 _FEWEST, _MOST = 16, 1024
 
+NO_STEP = -(1 << 62)
+"""In place of a step where the program keeps none."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Slot:
     """One call as the ring holds it.
 
     Attributes:
-      step: the program's step, or -1 where it has none.
+      step: the program's step, or `NO_STEP`.
       call: number of the call, the first is 0.
       tallies: int64 `[tally]`, cumulative counts over all calls.
       payload: float32 `[n]`.
@@ -40,27 +43,45 @@ class Slot:
     tallies: npt.NDArray[np.int64]
     payload: npt.NDArray[np.float32]
 
+    @property
+    def shown_step(self) -> int:
+        """The program's step, or the number of the call where it has none."""
+        return self.call if self.step == NO_STEP else self.step
+
+
+@dataclasses.dataclass(frozen=True)
+class Position:
+    """How far the calls of a ring were counted: its tallies too."""
+
+    calls: int
+    tallies: npt.NDArray[np.int64]
+
+
+class Reader(Protocol):
+    """Whoever empties a ring: a recorder."""
+
+    @property
+    def is_recording(self) -> bool:
+        """Tells whether it goes on emptying it."""
+
 
 class Ring:
     """A fixed-size buffer in variables, filled in a graph and read by the host.
 
     Attributes:
-      owner: weak reference to whoever reads it; None when nobody does.
-      description: what the payload is, for an owner that takes the ring over.
+      description: what the payload is, for a reader that takes the ring over.
     """
 
-    def __init__(
-        self, width: int, tallies: int, every: int, description: Any, counter: Counter
-    ) -> None:
+    def __init__(self, width: int, tallies: int, description: Any, counter: Counter) -> None:
         self.description = description
         self._counter = counter
-        self.owner: weakref.ref[Any] | None = None
+        self._reader: weakref.ref[Reader] | None = None
         self._capacity = int(np.clip(_RING_FLOATS // max(width, 1), _FEWEST, _MOST))
         self._seen = 0
-        HOST.call(lambda: self._create(width, tallies, every))
+        HOST.call(lambda: self._create(width, tallies))
         _live.add(self)
 
-    def _create(self, width: int, tallies: int, every: int) -> None:
+    def _create(self, width: int, tallies: int) -> None:
         def variable(shape: list[int], dtype: Any, name: str) -> Any:
             value = tf.zeros(shape, dtype)
             return tf.Variable(value, trainable=False, name=f"gradscope_{name}")
@@ -69,7 +90,7 @@ class Ring:
         self._labels = variable([self._capacity, 2 + tallies], tf.int64, "labels")
         self._tallies = variable([tallies], tf.int64, "tallies")
         self._written = variable([], tf.int64, "written")
-        self._every = tf.Variable(every, dtype=tf.int64, trainable=False, name="gradscope_every")
+        self._every = variable([], tf.int64, "every")
 
     def record(
         self,
@@ -93,7 +114,7 @@ class Ring:
             tallies = self._tallies.assign_add(tally, read_value=True)
         due = cadence.is_due_in_graph(call, self._every.read_value())
         due = tf.logical_and(due, condition)
-        step = tf.constant(-1, tf.int64) if step is None else step
+        step = tf.constant(NO_STEP, tf.int64) if step is None else step
 
         def write() -> Any:
             slot = tf.math.floormod(self._written.read_value(), self._capacity)[None]
@@ -107,26 +128,37 @@ class Ring:
 
         tf.cond(due, write, lambda: tf.constant(0, tf.int64))
 
-    @property
-    def is_read(self) -> bool:
-        """Tells whether somebody reads this ring at present."""
-        owner = self.owner() if self.owner is not None else None
-        return owner is not None and owner.is_recording
+    def hand_to(self, reader: Reader, every: int, since: Position | None) -> None:
+        """Lets `reader` have what is recorded from now on. On the host thread only.
 
-    def resume(self, every: int) -> None:
-        """Goes on counting calls after `stop`. On the host thread only."""
+        Args:
+          reader: held weakly.
+          every: which calls are recorded, as in `cadence`.
+          since: where the reader let go before; None to count calls from 0.
+        """
+        self._reader = weakref.ref(reader)
         self._seen = int(self._written.numpy())
+        self._counter.set(0 if since is None else since.calls)
+        self._tallies.assign(tf.zeros_like(self._tallies) if since is None else since.tallies)
         self._every.assign(every)
 
-    def restart(self, every: int) -> None:
-        """Starts counting calls anew. On the host thread only."""
-        self._tallies.assign(tf.zeros_like(self._tallies))
-        self._counter.restart()
-        self.resume(every)
+    def is_read_by(self, reader: Reader) -> bool:
+        """Tells whether `reader` has what is recorded."""
+        return self._reader is not None and self._reader() is reader
+
+    @property
+    def is_unread(self) -> bool:
+        """Tells whether what is recorded goes to nobody."""
+        reader = None if self._reader is None else self._reader()
+        return reader is None or not reader.is_recording
 
     def stop(self) -> None:
         """Lets nothing more be recorded. On the host thread only."""
         self._every.assign(cadence.OFF)
+
+    def position(self) -> Position:
+        """Returns how far calls were counted. On the host thread only."""
+        return Position(self._counter.now(), self._tallies.numpy())
 
     def read(self) -> tuple[list[Slot], int]:
         """Takes what was recorded since the last time. On the host thread only.
@@ -156,9 +188,9 @@ class Ring:
 _live: weakref.WeakSet[Ring] = weakref.WeakSet()
 
 
-def unowned() -> list[Ring]:
+def unread() -> list[Ring]:
     """Returns the rings that graphs still fill and nobody reads any more."""
-    return [ring for ring in list(_live) if not ring.is_read]
+    return [ring for ring in list(_live) if ring.is_unread]
 
 
 def keep_with_graph(ring: Ring) -> None:

@@ -71,14 +71,15 @@ class Series:
     """The host's side of a series. `write` and `trace` run on the host thread only.
 
     Attributes:
-      none: None pattern of the last eager call.
+      seen_none: which gradients were None together in eager calls so far.
       tallies: int64 `[tally]` of all eager calls, an array or a tensor.
     """
 
-    def __init__(self, description: Description) -> None:
+    def __init__(self, description: Description, session: str) -> None:
         self.description = description
+        self._session = session
         self.id = description.series
-        self.none: tuple[bool, ...] = ()
+        self.seen_none: set[tuple[bool, ...]] = set()
         self.tallies: Any = np.zeros(CLIP_TALLIES if description.is_clip else 0, np.int64)
         count = len(description.schema.variables)
         self._states = np.full(count, State.OK, np.int64)
@@ -88,16 +89,22 @@ class Series:
         self._has_clipped = False
         self._opened = False
 
-    def trace(self, writer: Writer, step: int) -> None:
-        """Writes what tracing alone has shown, in case the program never runs the graph."""
+    def trace(self, writer: Writer, step: int, none: tuple[bool, ...]) -> None:
+        """Writes what tracing alone has shown, in case the program never runs the graph.
+
+        Args:
+          writer: where to.
+          step: at which step.
+          none: bool `[variable]`, which gradients are None.
+        """
         self._open(writer, step)
-        rows = np.flatnonzero(np.array(self.description.none, bool))
+        rows = np.flatnonzero(np.array(none, bool))
         event = self._event(messages.Event.TRACED, rows, np.full(len(rows), State.NONE))
         writer.event(self.id, step, event)
 
     def write(self, writer: Writer, slot: Slot) -> None:
         """Writes one recorded call."""
-        step = slot.call if slot.step < 0 else slot.step
+        step = slot.shown_step
         self._open(writer, step)
         self._records += 1
         if self.description.is_clip:
@@ -112,7 +119,10 @@ class Series:
 
     def _open(self, writer: Writer, step: int) -> None:
         if not self._opened:
-            writer.schema(self.id, step, self.description.schema)
+            schema = messages.Schema()
+            schema.CopyFrom(self.description.schema)
+            schema.session = self._session
+            writer.schema(self.id, step, schema)
             self._opened = True
 
     def _write_gradient(self, writer: Writer, step: int, slot: Slot) -> None:

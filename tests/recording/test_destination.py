@@ -250,11 +250,72 @@ def test_warnings_as_errors_do_not_stop_training(tmp_path):
 def test_a_log_directory_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("in the way")
     recorder = gs.record(tmp_path / "file", every=1)
-    with pytest.warns(gs.GradscopeWarning, match="opening an event file in .* failed with"):
+    with pytest.warns(
+        gs.GradscopeWarning, match=r"records nothing: that is a file, expected a directory\."
+    ):
         recorder.__enter__()
     Step().times(2)
     Step(in_function=True).times(2)
     recorder.__exit__(None, None, None)
+
+
+def test_an_empty_path():
+    with pytest.raises(ValueError, match=r"gs.record\(''\): expected the path"):
+        gs.record("")
+
+
+def test_a_recording_that_got_nothing_says_so(tmp_path):
+    step = Step(in_function=True)
+    step.times(1)
+    with (
+        pytest.warns(gs.GradscopeWarning, match=r"recorded nothing: no gradient\(\) of a gs"),
+        gs.record(tmp_path / "late", every=1),
+    ):
+        step.times(3)
+
+
+def test_warnings_point_at_the_users_line():
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        Step().times(1)
+    (ours,) = [one for one in said if issubclass(one.category, gs.GradscopeWarning)]
+    assert ours.filename == __file__
+    assert ours.lineno == Step._step.__code__.co_firstlineno + 3
+
+
+@in_both
+def test_recorders_take_turns(in_function, tmp_path):
+    """Each goes on where it stopped, whoever recorded the function in between."""
+    one, two = (gs.record(tmp_path / name, every=1) for name in ("one", "two"))
+    step = Step(in_function)
+    for recorder, count in ((one, 3), (two, 2), (one, 2), (two, 1)):
+        with recorder:
+            step.times(count)
+    assert steps(tmp_path) == {"one": [0, 1, 2, 3, 4], "two": [0, 1, 2]}
+
+
+def test_a_recorder_entered_inside_another_leaves_its_functions_alone(tmp_path):
+    one, two = (gs.record(tmp_path / name, every=1) for name in ("one", "two"))
+    step = Step(in_function=True)
+    with one:
+        step.times(2)
+    with two:
+        step.times(2)
+        with one:
+            step.times(2)
+        step.times(2)
+    assert steps(tmp_path) == {"one": [0, 1], "two": [0, 1, 2, 3, 4, 5]}
+
+
+def test_none_on_and_off_does_not_flood_the_log(logdir):
+    weight, sometimes = tf.Variable(1.0), tf.Variable(2.0)
+    with gs.record(logdir, every=50):
+        for step in range(200):
+            with gs.GradientTape() as tape:
+                loss = weight * sometimes if step % 3 == 1 else weight * 2
+            tape.gradient(loss, [weight, sometimes])
+    # The first of each pattern is recorded whatever the cadence.
+    assert one_run(logdir) == [0, 1, 50, 100, 150]
 
 
 def test_on_error_raise(tmp_path):
