@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { decades, logLabel, logTicks } from './axis';
+import { decades, logLabels, logTicks } from './axis';
 
 it('widens to whole decades', () => {
   expect(decades(0.02, 3)).toEqual([0.01, 10]);
@@ -9,11 +9,13 @@ it('widens to whole decades', () => {
 });
 
 it('writes as many powers as there is room for', () => {
-  expect(logTicks(0.001, 10, 10).map(logLabel)).toEqual(['10⁻³', '10⁻²', '10⁻¹', '10⁰', '10¹']);
-  expect(logTicks(1e-30, 1, 5).map(logLabel)).toEqual(['10⁻³⁰', '10⁻²²', '10⁻¹⁴', '10⁻⁶']);
+  expect(logLabels(logTicks(0.001, 10, 10))).toEqual(['10⁻³', '10⁻²', '10⁻¹', '10⁰', '10¹']);
+  expect(logLabels(logTicks(1e-30, 1, 5))).toEqual(['10⁻³⁰', '10⁻²²', '10⁻¹⁴', '10⁻⁶']);
 });
 
-it('writes more than powers where those are few', () => {
-  expect(logTicks(0.1, 1, 8).map(logLabel)).toEqual(['10⁻¹', '0.20', '0.50', '10⁰']);
-  expect(logTicks(0.1, 1, 3).map(logLabel)).toEqual(['10⁻¹', '10⁰']);
+it('writes more than powers where those are few, all in one style', () => {
+  expect(logLabels(logTicks(0.1, 1, 8))).toEqual(['0.1', '0.2', '0.5', '1']);
+  expect(logLabels(logTicks(1e-7, 1e-6, 8))).toEqual(['1e-7', '2e-7', '5e-7', '1e-6']);
+  expect(logLabels(logTicks(1000, 10000, 8))).toEqual(['1000', '2000', '5000', '10000']);
+  expect(logLabels(logTicks(0.1, 1, 3))).toEqual(['10⁻¹', '10⁰']);
 });

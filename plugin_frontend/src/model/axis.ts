@@ -1,5 +1,3 @@
-import { short } from './text';
-
 /** Ticks of a log axis. Pure, so that the chart stays thin. */
 
 /** The whole decades that hold some positive values; at least one. */
@@ -43,9 +41,19 @@ const RAISED: Record<string, string> = {
   '9': '⁹',
 };
 
-/** 10⁻³, or 0.002 between two powers. */
-export function logLabel(value: number): string {
-  const exponent = Math.round(Math.log10(value));
-  if (Math.abs(value / 10 ** exponent - 1) > 1e-6) return short(value);
-  return `10${[...String(exponent)].map((letter) => RAISED[letter] ?? '').join('')}`;
+/** Labels in one style: 10⁻³ if all are powers of ten, else 0.001 and 0.002, or 1e-7 and 2e-7. */
+export function logLabels(values: readonly number[]): string[] {
+  const exponents = values.map((value) => Math.round(Math.log10(value)));
+  if (values.every((value, i) => Math.abs(value / 10 ** (exponents[i] ?? 0) - 1) < 1e-6)) {
+    return exponents.map((exponent) => `10${[...String(exponent)].map(raised).join('')}`);
+  }
+  const rounded = values.map((value) => Number(value.toPrecision(1)));
+  const readable = rounded.every((value) => value >= 1e-4 && value < 1e5);
+  return rounded.map((value) =>
+    readable ? String(value) : value.toExponential().replace('e+', 'e'),
+  );
+}
+
+function raised(letter: string): string {
+  return RAISED[letter] ?? '';
 }

@@ -1,4 +1,4 @@
-import type { Run } from '../api/schema.gen';
+import type { Run, Variable } from '../api/schema.gen';
 import type { Frame } from './frame';
 import { STATE_SIGN, STATE_WORDS, type StateName, type StatisticName } from './statistic';
 import { count, precise, short } from './text';
@@ -8,6 +8,11 @@ import { count, precise, short } from './text';
 /** The sign in the cell: a norm, or the state where there is none. */
 export function sign(state: StateName, norm: number): string {
   return state === 'ok' ? short(norm) : STATE_SIGN[state];
+}
+
+/** The same where there is room for all digits. */
+export function reading(state: StateName, norm: number): string {
+  return state === 'ok' ? precise(norm) : STATE_SIGN[state];
 }
 
 /** The sentence a screen reader says. */
@@ -30,11 +35,19 @@ export function shownStep(run: Run, frame: Frame, loss: number, variable: number
   return run.losses[loss]?.steps[frame.record(loss, variable)];
 }
 
-/** The statistics that are worth a line, with their values as text. */
-export function statistics(frame: Frame, loss: number, variable: number): [string, string][] {
+/** A statistic as a line of text. */
+export interface Line {
+  readonly name: string;
+  readonly value: string;
+  /** What is wrong with it, in a sentence; empty where nothing is. */
+  readonly bad: string;
+}
+
+/** The statistics that are worth a line. */
+export function statistics(run: Run, frame: Frame, loss: number, variable: number): Line[] {
   const state = frame.state(loss, variable);
   const value = (name: StatisticName) => frame.statistic(loss, variable, name);
-  const lines: [string, string][] = [];
+  const lines: [string, string, string?][] = [];
   if (state !== 'none' && state !== 'absent') {
     lines.push(
       ['L2 norm', precise(value('norm'))],
@@ -46,15 +59,26 @@ export function statistics(frame: Frame, loss: number, variable: number): [strin
       ['Inf elements', elements(value('inf_count'))],
     );
   }
-  const variableNorm = value('variable_norm');
-  if (!Number.isNaN(variableNorm)) {
-    lines.push(['norm of the variable', precise(variableNorm)]);
+  const traced = run.losses[loss]?.traced_only ?? false;
+  if (!traced && state !== 'absent' && hasNorm(run.variables[variable])) {
+    const variableNorm = value('variable_norm');
+    lines.push(['norm of the variable', precise(variableNorm), sick(variableNorm)]);
     const ratio = value('norm') / variableNorm;
     if (state === 'ok' && Number.isFinite(ratio)) {
       lines.push(['gradient / variable', precise(ratio)]);
     }
   }
-  return lines;
+  return lines.map(([name, text, bad = '']) => ({ name, value: text, bad }));
+}
+
+/** Whether a variable's own norm is recorded: NaN then is what it is, else it stands for none. */
+function hasNorm(variable: Variable | undefined): boolean {
+  return variable?.kind === 'variable' && /float|complex/.test(variable.dtype);
+}
+
+function sick(norm: number): string {
+  if (Number.isNaN(norm)) return 'the weights themselves are NaN';
+  return Number.isFinite(norm) ? '' : 'the weights themselves are infinite';
 }
 
 function fraction(value: number): string {

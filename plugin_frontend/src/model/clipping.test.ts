@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { band, ClipNumbers, clippedFraction, cumulative, shares } from './clipping';
+import type { Clip } from '../api/schema.gen';
+import { band, ClipNumbers, clippedFraction, cumulative, sayScale, shares } from './clipping';
 import { makeClip } from './fixtures';
 
 describe('clippedFraction', () => {
@@ -47,7 +48,11 @@ it.each([
   [0.2, 'normal'],
   [0.5, 'heavy'],
   [0.501, 'step-size limiter'],
-])('calls %d %s', (fraction, word) => expect(band(fraction).word).toBe(word));
+])('calls %d %s', (fraction, word) => expect(band(fraction, 50).word).toBe(word));
+
+it('does not judge a site by few calls', () => {
+  expect(band(1, 49).word).toBe('too early to say');
+});
 
 it('finds the largest norm of any variable, None aside', () => {
   const clip = makeClip({ variables: ['a', 'b', 'c'], steps: [0] });
@@ -56,6 +61,32 @@ it('finds the largest norm of any variable, None aside', () => {
     new ClipNumbers(clip, new Float32Array([1, before, 1, 1, ...norms]));
   expect([of(4).largest(0, 0), of(4).largest(0, 1)]).toEqual([3, 1.5]);
   expect(of(Number.NaN).largest(0, 0)).toBeNaN();
+});
+
+describe('how a site clipped', () => {
+  const say = (method: Clip['method'], header: number[], norms: number[]) => {
+    const clip = makeClip({ method, variables: ['a', 'b'], steps: [0] });
+    return sayScale(clip, new ClipNumbers(clip, new Float32Array([...header, ...norms])), 0);
+  };
+
+  it('tells of each gradient on its own where each has its own limit', () => {
+    expect(say('norm', [1, 5, 1.41, 0.28], [3, 1, 4, 1])).toMatch(
+      /^Each gradient on its own; the largest: 4.0 → 1.0\./,
+    );
+    expect(say('norm', [5, 5, 5, 1], [3, 3, 4, 4])).toContain('4.0, not clipped');
+  });
+
+  it('tells of a bound on elements as a bound', () => {
+    expect(say('value', [0.5, 5, 1, 0.2], [3, 0.6, 4, 0.8])).toContain(
+      'Each element at most 0.50. Joint norm 5.0, cut to 1.0 (20 %).',
+    );
+  });
+
+  it('tells of a joint norm', () => {
+    expect(say('global_norm', [1, 5, 1, 0.2], [3, 0.6, 4, 0.8])).toContain(
+      'Norm 5.0, scaled to 20 % of its length: 1.0.',
+    );
+  });
 });
 
 describe('shares', () => {

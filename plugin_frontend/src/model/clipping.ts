@@ -1,4 +1,5 @@
 import type { Clip } from '../api/schema.gen';
+import { percent, short } from './text';
 
 /** What a clip site did, from its cumulative counters. Pure. */
 
@@ -53,8 +54,17 @@ export interface Band {
   readonly level: 0 | 1 | 2 | 3 | 4;
 }
 
+const ENOUGH_CALLS = 50;
+
 /** What a fraction of clipped calls says of the threshold. */
-export function band(fraction: number): Band {
+export function band(fraction: number, calls: number): Band {
+  if (calls < ENOUGH_CALLS) {
+    return {
+      word: 'too early to say',
+      meaning: `Fewer than ${ENOUGH_CALLS} calls so far.`,
+      level: 0,
+    };
+  }
   if (!(fraction > 0)) {
     return { word: 'never engaged', meaning: 'No call was clipped so far.', level: 0 };
   }
@@ -149,6 +159,34 @@ export function shares(clip: Clip, numbers: ClipNumbers, record: number): Share[
       share: finite && !Number.isNaN(norm) ? (sum > 0 ? (norm * norm) / sum : 0) : Number.NaN,
     }))
     .sort((a, b) => rank(b.before) - rank(a.before) || a.variable - b.variable);
+}
+
+/** The norms that a site's lines show: of a limit on each gradient, the largest of them. */
+export function shownNorms(clip: Clip, numbers: ClipNumbers, record: number): [number, number] {
+  if (clip.method === 'norm') return [numbers.largest(record, 0), numbers.largest(record, 1)];
+  return [numbers.before(record), numbers.after(record)];
+}
+
+/** How a site clipped at one record, in sentences that agree with its lines. */
+export function sayScale(clip: Clip, numbers: ClipNumbers, record: number): string {
+  const [before, after] = shownNorms(clip, numbers, record);
+  const shares = 'Shares of the squared norm before clipping.';
+  if (!Number.isFinite(numbers.before(record))) {
+    return 'The norm was not finite: clipping cannot help here.';
+  }
+  const clipped = numbers.scale(record) < 1;
+  if (clip.method === 'norm') {
+    const change = clipped ? `${short(before)} → ${short(after)}` : `${short(before)}, not clipped`;
+    return `Each gradient on its own; the largest: ${change}. ${shares}`;
+  }
+  if (!clipped) return `Not clipped: the norm was ${short(before)}. ${shares}`;
+  const scaled = percent(numbers.scale(record));
+  if (clip.method === 'value') {
+    const bound = numbers.threshold(record);
+    const cut = Number.isFinite(bound) ? `Each element at most ${short(bound)}. ` : '';
+    return `${cut}Joint norm ${short(before)}, cut to ${short(after)} (${scaled}). ${shares}`;
+  }
+  return `Norm ${short(before)}, scaled to ${scaled} of its length: ${short(after)}. ${shares}`;
 }
 
 /** How a method clips, in a sentence. */

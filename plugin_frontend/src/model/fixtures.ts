@@ -88,6 +88,7 @@ export function makeRun(names: string[], losses: string[], steps: number[] = [0]
     variables: names.map((name) => makeVariable(name)),
     clips: [],
     missing: [],
+    nonfinite: [],
     problems: [],
   };
 }

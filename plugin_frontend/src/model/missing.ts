@@ -30,6 +30,6 @@ export function howOften(missing: Missing): string {
 }
 
 /** Pairs in all. */
-export function pairs(list: readonly Missing[]): number {
+export function pairs(list: readonly { readonly variables: readonly string[] }[]): number {
   return list.reduce((total, entry) => total + entry.variables.length, 0);
 }

@@ -2,7 +2,9 @@ import { describe, expect, it } from 'vitest';
 import { makeClip, makeLoss, makeRun } from './fixtures';
 import {
   align,
+  atOrAfter,
   countStates,
+  isolated,
   lastAtOrBefore,
   nearest,
   seriesSize,
@@ -62,12 +64,17 @@ it('counts steps that hold nothing but clipping', () => {
 });
 
 it('knows the state of a whole gradient by its norm', () => {
-  const run = makeRun(['w'], ['a'], [0, 1, 2, 3]);
-  const data = new Float32Array([1, 0, Number.NaN, Number.POSITIVE_INFINITY]);
-  expect(wholeTrack(run, 0, data).states).toEqual(['ok', 'zero', 'nan', 'inf']);
-  const [loss] = run.losses;
-  if (loss) loss.traced_only = true;
-  expect(wholeTrack(run, 0, new Float32Array([0])).states).toEqual(['none']);
+  const run = makeRun(['w'], ['a'], [0, 1, 2, 3, 4]);
+  const data = new Float32Array([1, 0, Number.NaN, Number.POSITIVE_INFINITY, -1]);
+  const track = wholeTrack(run, 0, data);
+  expect(track.states).toEqual(['ok', 'zero', 'nan', 'inf', 'none']);
+  expect(track.norms[4]).toBeNaN();
+});
+
+it('takes tracing for no record of a whole gradient', () => {
+  const run = makeRun(['w'], ['a'], [7]);
+  const nothing = { steps: [], states: [], norms: [] };
+  expect(wholeTrack(run, 0, new Float32Array([-2]))).toMatchObject(nothing);
 });
 
 it('joins equal states to stretches', () => {
@@ -94,6 +101,20 @@ it('tells "no finite norm" from "no record"', () => {
   expect(found.values).toEqual([
     [1, undefined, null],
     [undefined, 5, undefined],
+  ]);
+});
+
+it('finds the values that no line goes through', () => {
+  const gap = undefined;
+  expect(isolated([1, null, 2, null, 3, 4])).toEqual([0, 2]);
+  expect(isolated([null, gap, 1, gap, null])).toEqual([2]);
+  expect(isolated([1, gap, 2, gap, null, gap, 3])).toEqual([6]);
+  expect(isolated([null, null])).toEqual([]);
+});
+
+it('finds where something began, or the next record that was kept', () => {
+  expect([0, 1, 10, 11, 21].map((step) => atOrAfter([0, 10, 20], step))).toEqual([
+    0, 10, 10, 20, 20,
   ]);
 });
 

@@ -49,18 +49,28 @@ export function tracksOf(run: Run, variable: number, data: Float32Array): Track[
   });
 }
 
-/** A loss's whole gradient over time, as `loss` answered it. */
+/** What `loss` answers where there is no norm: none of the gradients exists, or no record. */
+const ALL_NONE = -1;
+const ONLY_TRACED = -2;
+
+/** A loss's whole gradient over time, as `loss` answered it. What was only traced is no record. */
 export function wholeTrack(run: Run, loss: number, data: Float32Array): Track {
-  const norms = Array.from(data);
-  const traced = run.losses[loss]?.traced_only ?? false;
-  const states = norms.map((norm): StateName => {
-    // No number ever came of it: its norm of 0 is one of nothing.
-    if (traced) return 'none';
-    if (Number.isNaN(norm)) return 'nan';
-    if (norm === Number.POSITIVE_INFINITY) return 'inf';
-    return norm === 0 ? 'zero' : 'ok';
-  });
-  return { loss, steps: run.losses[loss]?.steps ?? [], states, norms };
+  const all = run.losses[loss]?.steps ?? [];
+  const kept = all.map((_, i) => i).filter((i) => data[i] !== ONLY_TRACED);
+  const found = kept.map((i) => data[i] ?? Number.NaN);
+  return {
+    loss,
+    steps: kept.map((i) => all[i] ?? 0),
+    states: found.map(wholeState),
+    norms: found.map((norm) => (norm < 0 ? Number.NaN : norm)),
+  };
+}
+
+function wholeState(norm: number): StateName {
+  if (Number.isNaN(norm)) return 'nan';
+  if (norm === ALL_NONE) return 'none';
+  if (norm === Number.POSITIVE_INFINITY) return 'inf';
+  return norm === 0 ? 'zero' : 'ok';
 }
 
 /** Records with the same state one after another. */
@@ -120,6 +130,17 @@ export function align(
   return { steps, values };
 }
 
+/** Positions of the values without a line to either side: a chart must draw them as points. */
+export function isolated(values: readonly (number | null | undefined)[]): number[] {
+  // Where there is no record a line goes on, so only what is recorded counts as a neighbour.
+  const recorded = values.flatMap((value, i) => (value === undefined ? [] : [i]));
+  return recorded.filter((position, i) => {
+    const [before, after] = [recorded[i - 1], recorded[i + 1]];
+    const alone = (at: number | undefined) => at === undefined || values[at] === null;
+    return values[position] !== null && alone(before) && alone(after);
+  });
+}
+
 /** Position of the last of some rising steps that is not after `step`, -1 if all are. */
 export function lastAtOrBefore(steps: readonly number[], step: number): number {
   let low = 0;
@@ -130,6 +151,11 @@ export function lastAtOrBefore(steps: readonly number[], step: number): number {
     else high = middle;
   }
   return low - 1;
+}
+
+/** The first of some rising steps that is not before `step`, else the last. */
+export function atOrAfter(steps: readonly number[], step: number): number | undefined {
+  return steps[lastAtOrBefore(steps, step - 1) + 1] ?? steps.at(-1);
 }
 
 /** The recorded step nearest to any number. */

@@ -53,7 +53,7 @@ export const STATE_SIGN: Record<StateName, string> = {
 
 /** How a sentence says the state. */
 export const STATE_WORDS: Record<StateName, string> = {
-  absent: 'not asked for',
+  absent: 'not asked',
   ok: 'finite',
   none: 'None: no gradient reaches it',
   zero: 'all elements exactly zero',
@@ -63,7 +63,7 @@ export const STATE_WORDS: Record<StateName, string> = {
 
 /** One word, for legends and tables. */
 export const STATE_SHORT: Record<StateName, string> = {
-  absent: 'absent',
+  absent: 'not asked',
   ok: 'ok',
   none: 'None',
   zero: 'zero',

@@ -5,7 +5,7 @@ import { Frame } from './frame';
 import { Lru } from './lru';
 import { makeRows, Names, orderVariables, parseFilter, type Row, type SortBy } from './order';
 import { type Domain, domainOf, union } from './scale';
-import { lastAtOrBefore, withClipSteps } from './series';
+import { atOrAfter, lastAtOrBefore, withClipSteps } from './series';
 import type { Source } from './source';
 import { fromUrl, type Linked, type Selection, type Tab } from './url';
 
@@ -153,6 +153,21 @@ export class Store {
       this.selection.value = selection;
       if (selection === null) this.overviewClosed.value = true;
     });
+  }
+
+  /** Leads from a list to a cell of the matrix, and to a step if one is given. */
+  async lead(selection: Selection, step?: number): Promise<void> {
+    batch(() => {
+      this.tab.value = 'matrix';
+      this.filter.value = '';
+      this.select(selection);
+    });
+    if (step !== undefined) await this.goTo(step);
+  }
+
+  /** Goes to a step that something began at; if it was not kept, to the next that was. */
+  async goTo(step: number): Promise<void> {
+    await this.chooseStep(atOrAfter(this.steps.value, step) ?? step);
   }
 
   private async load(): Promise<void> {

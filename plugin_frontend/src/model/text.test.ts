@@ -1,5 +1,15 @@
 import { describe, expect, it } from 'vitest';
-import { counted, percent, placeName, precise, shape, short, splitName, visible } from './text';
+import {
+  counted,
+  percent,
+  placeName,
+  precise,
+  shape,
+  short,
+  splitName,
+  twoLines,
+  visible,
+} from './text';
 
 describe('short', () => {
   it.each([
@@ -56,6 +66,13 @@ it('keeps the last part of a long name', () => {
   ]);
   const [head, tail] = splitName('🦊'.repeat(300));
   expect([Array.from(head).length, Array.from(tail).length]).toEqual([286, 14]);
+});
+
+it('breaks a name so that its end tells it from others', () => {
+  expect(twoLines('loss', 7)).toEqual(['loss', '']);
+  expect(twoLines("losses['mse']", 7)).toEqual(['losses[', "'mse']"]);
+  expect(twoLines('discriminator_loss', 8)).toEqual(['discriminator_', 'loss']);
+  expect(twoLines('x'.repeat(20), 6)).toEqual(['x'.repeat(14), 'x'.repeat(6)]);
 });
 
 it('spells out letters that cannot be seen or that turn the line around', () => {

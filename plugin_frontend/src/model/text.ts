@@ -64,6 +64,24 @@ export function splitName(name: string, tail = 14): [string, string] {
   return [letters.slice(0, -keep).join(''), letters.slice(-keep).join('')];
 }
 
+const BOUNDARIES = /[/._:[( -]/;
+
+/**
+ * A name in at most two lines of some letters each: its beginning, and as its end
+ * what tells it from others, from where a part of the name begins if there is one.
+ */
+export function twoLines(name: string, letters: number): [string, string] {
+  const all = Array.from(name);
+  const room = Math.max(letters, 4);
+  if (all.length <= room) return [name, ''];
+  const from = all.length - room;
+  const begins = all.findIndex(
+    (_, i) => i >= from && i <= all.length - 3 && BOUNDARIES.test(all[i - 1] ?? ''),
+  );
+  const at = begins < 0 ? from : begins;
+  return [all.slice(0, at).join(''), all.slice(at).join('')];
+}
+
 /** A name as the page may show it: what would be invisible or reorder the line is spelled out. */
 export function visible(name: string): string {
   if (name === '') return '(empty name)';

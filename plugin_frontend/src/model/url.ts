@@ -13,7 +13,9 @@ export interface Linked {
   readonly selection: Selection | null;
 }
 
-export type Tab = 'matrix' | 'clipping' | 'missing';
+/** In the order of the page. */
+export const TABS = ['matrix', 'clipping', 'missing', 'nonfinite'] as const;
+export type Tab = (typeof TABS)[number];
 
 /** What the detail panel is about: one of the two may be empty, meaning all. */
 export interface Selection {
@@ -23,7 +25,6 @@ export interface Selection {
 
 export const KEYS = ['run', 'step', 'tab', 'filter', 'sort', 'by', 'variable', 'loss'] as const;
 
-const TABS: readonly string[] = ['matrix', 'clipping', 'missing'] satisfies Tab[];
 const SORTS: readonly string[] = ['model', 'name', 'norm', 'worst'] satisfies Sort['by'][];
 
 /** Reads a link; whatever makes no sense is as if it were not there. */
@@ -33,7 +34,7 @@ export function fromUrl(given: Record<string, string>): Linked {
   return {
     run: given.run ?? '',
     step,
-    tab: TABS.includes(given.tab ?? '') ? (given.tab as Tab) : 'matrix',
+    tab: TABS.find((tab) => tab === given.tab) ?? 'matrix',
     filter: given.filter ?? '',
     sortBy: SORTS.includes(given.sort ?? '') ? (given.sort as SortBy) : 'model',
     sortLoss: given.by ?? '',

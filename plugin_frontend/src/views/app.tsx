@@ -6,6 +6,7 @@ import { Detail } from './detail';
 import { Header } from './header';
 import { Matrix } from './matrix';
 import { MissingList } from './missing';
+import { NonfiniteList } from './nonfinite';
 import { Notices } from './notices';
 import { StepSlider } from './step-slider';
 import { Teach } from './teach';
@@ -57,7 +58,7 @@ function Panel({ store, source, shown }: { store: Store; source: Source; shown: 
   const look = `panel${matrix ? '' : ' scroll'}${withDetail ? ' with-detail' : ''}`;
   return (
     <main>
-      {tab !== 'missing' && <StepSlider store={store} />}
+      {(matrix || tab === 'clipping') && <StepSlider store={store} />}
       <div class={look} id="panel" role="tabpanel" aria-labelledby={`tab-${tab}`}>
         {matrix && shown.run.losses.length > 0 && (
           <Matrix store={store} shown={shown} source={source} />
@@ -70,6 +71,7 @@ function Panel({ store, source, shown }: { store: Store; source: Source; shown: 
         {withDetail && <Detail {...{ store, shown, source, selection }} />}
         {tab === 'clipping' && <Clipping store={store} shown={shown} source={source} />}
         {tab === 'missing' && <MissingList store={store} shown={shown} />}
+        {tab === 'nonfinite' && <NonfiniteList store={store} shown={shown} />}
       </div>
     </main>
   );

@@ -1,8 +1,9 @@
 import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import uPlot from 'uplot';
-import { decades, logLabel, logTicks } from '../model/axis';
-import type { Aligned, Stretch } from '../model/series';
-import { count, percent, short } from '../model/text';
+import { decades, logLabels, logTicks } from '../model/axis';
+import { type Aligned, isolated, type Stretch } from '../model/series';
+import { count, percent, precise, short } from '../model/text';
+import { Readout } from './readout';
 import { StateStrip } from './state-strip';
 import { useSize } from './use-size';
 
@@ -35,6 +36,8 @@ interface Props {
   /** The step chosen, marked by a line. */
   step: number;
   onStep: (step: number) => void;
+  /** What to say of a line at a recorded step where it has no value, such as its state. */
+  say?: (line: number, step: number) => string;
   theme: 'light' | 'dark';
   height: number;
   strips?: readonly Strip[];
@@ -55,6 +58,7 @@ export function Chart(props: Props) {
   const { width } = useSize(box);
   const plot = useRef<uPlot | null>(null);
   const [range, setRange] = useState<readonly [number, number]>([0, 1]);
+  const [hovered, setHovered] = useState<Hovered | null>(null);
   const latest = useRef(props);
   latest.current = props;
   const look = JSON.stringify([lines, kind, theme, height]);
@@ -63,8 +67,13 @@ export function Chart(props: Props) {
   useLayoutEffect(() => {
     const element = box.current;
     if (!element || width === 0) return;
-    const options = makeOptions(latest.current, width, element, (u) => {
-      setRange([u.scales.x?.min ?? 0, u.scales.x?.max ?? 1]);
+    const options = makeOptions(latest.current, width, element, {
+      setScale: [
+        (u, key) => {
+          if (key === 'x') setRange([u.scales.x?.min ?? 0, u.scales.x?.max ?? 1]);
+        },
+      ],
+      setCursor: [(u) => setHovered((before) => hoveredOf(u, before))],
     });
     const made = new uPlot(options, toData(latest.current.data), element);
     plot.current = made;
@@ -84,6 +93,15 @@ export function Chart(props: Props) {
     if (width > 0) plot.current?.setSize({ width, height });
   }, [width, height]);
 
+  // New data may have moved what was under the pointer.
+  const under = hovered && data.steps[hovered.position] === hovered.step ? hovered : null;
+  const readings = (position: number, at: number) =>
+    data.values.map((row, line) => {
+      const value = row[position];
+      if (value === undefined) return '';
+      if (value === null) return props.say?.(line, at) ?? '–';
+      return kind === 'fraction' ? percent(value) : precise(value);
+    });
   const [from, to] = range;
   const inner = Math.max(0, width - LEFT - RIGHT);
   const at = to > from ? (step - from) / (to - from) : 0.5;
@@ -96,12 +114,45 @@ export function Chart(props: Props) {
             style={{ left: `${LEFT + at * inner}px`, top: '8px', height: `${height - 38}px` }}
           />
         )}
+        {under && (
+          <Readout
+            step={under.step}
+            values={readings(under.position, under.step)}
+            lines={lines}
+            side={under.side}
+            margin={under.side === 'left' ? LEFT + 8 : RIGHT + 8}
+          />
+        )}
       </div>
       {strips.length > 0 && (
-        <StateStrip strips={strips} from={from} to={to} left={LEFT} width={inner} right={RIGHT} />
+        <StateStrip
+          strips={strips}
+          from={from}
+          to={to}
+          left={LEFT}
+          width={inner}
+          right={RIGHT}
+          onStep={props.onStep}
+        />
       )}
     </figure>
   );
+}
+
+interface Hovered {
+  readonly position: number;
+  readonly step: number;
+  readonly side: 'left' | 'right';
+}
+
+/** The record under the pointer; the same object where it is the same, so that nothing is drawn. */
+function hoveredOf(u: uPlot, before: Hovered | null): Hovered | null {
+  const { idx: position, left = -1 } = u.cursor;
+  const step = typeof position === 'number' && left >= 0 ? u.data[0][position] : undefined;
+  if (typeof position !== 'number' || step === undefined) return null;
+  const side = left > u.over.clientWidth / 2 ? 'left' : 'right';
+  const same = before?.position === position && before.step === step && before.side === side;
+  return same ? before : { position, step, side };
 }
 
 function toData(data: Aligned): uPlot.AlignedData {
@@ -112,7 +163,7 @@ function makeOptions(
   { lines, kind, height }: Props,
   width: number,
   element: HTMLElement,
-  onScale: (u: uPlot) => void,
+  hooks: uPlot.Hooks.Arrays,
 ): uPlot.Options {
   const style = getComputedStyle(element);
   const ink = style.getPropertyValue('--text-2').trim() || '#666';
@@ -142,12 +193,21 @@ function makeOptions(
           width: line.strong ? 2.5 : 1.5,
           alpha: line.faint ? 0.45 : 1,
           ...(line.dashed ? { dash: [6, 4] } : {}),
-          points: line.level ? { show: false } : { size: 5, fill: line.color, width: 0 },
+          points: line.level
+            ? { show: false }
+            : { size: 5, fill: line.color, width: 0, filter: pointsOf },
         }),
       ),
     ],
-    hooks: { setScale: [(u, key) => key === 'x' && onScale(u)] },
+    hooks,
   };
+}
+
+/** All points where there is room, else those that no line goes through. */
+function pointsOf(u: uPlot, line: number, show: boolean): number[] | null {
+  if (show) return null;
+  const found = isolated(u.data[line] as (number | null | undefined)[]);
+  return found.length > 0 ? found : null;
 }
 
 /** A single step has no extent: uPlot would take some and put the step at its edge. */
@@ -167,7 +227,7 @@ function yTicks(kind: Props['kind']): Partial<uPlot.Axis> {
     case 'log':
       return {
         splits: (u, _axis, low, high) => logTicks(low, high, u.height / 36),
-        values: (_u, splits) => splits.map(logLabel),
+        values: (_u, splits) => logLabels(splits),
         filter: (_u, splits) => splits,
       };
     case 'fraction':

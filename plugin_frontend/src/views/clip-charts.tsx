@@ -1,10 +1,10 @@
 import { useMemo, useState } from 'preact/hooks';
 import type { Clip } from '../api/schema.gen';
-import { type ClipNumbers, clippedFraction, type Totals } from '../model/clipping';
+import { type ClipNumbers, clippedFraction, shownNorms, type Totals } from '../model/clipping';
 import { LINES } from '../model/palette';
 import { align, nearest } from '../model/series';
 import type { Store } from '../model/store';
-import { count } from '../model/text';
+import { count, precise } from '../model/text';
 import { Chart, type Line } from './chart';
 
 interface ChartProps {
@@ -28,8 +28,8 @@ export function NormChart({ store, steps, clip, numbers }: ChartProps & { number
   // A limit on each gradient says nothing of their joint norm.
   const each = clip.method === 'norm';
   const lines: Line[] = [
-    { label: 'before', color: before },
-    { label: 'after', color: after, strong: true },
+    { label: each ? 'largest before' : 'before', color: before },
+    { label: each ? 'largest after' : 'after', color: after, strong: true },
     ...(hasThreshold ? [{ label: 'threshold', color: threshold, dashed: true, level: true }] : []),
   ];
   const data = useMemo(() => {
@@ -39,13 +39,13 @@ export function NormChart({ store, steps, clip, numbers }: ChartProps & { number
     });
     return align(
       [
-        line((i) => (each ? numbers.largest(i, 0) : numbers.before(i))),
-        line((i) => (each ? numbers.largest(i, 1) : numbers.after(i))),
+        line((i) => shownNorms(clip, numbers, i)[0]),
+        line((i) => shownNorms(clip, numbers, i)[1]),
         ...(hasThreshold ? [line((i) => numbers.threshold(i))] : []),
       ],
       (norm) => Number.isFinite(norm) && norm > 0,
     );
-  }, [clip, numbers, hasThreshold, each]);
+  }, [clip, numbers, hasThreshold]);
   return (
     <>
       <Keys lines={lines} />
@@ -56,6 +56,11 @@ export function NormChart({ store, steps, clip, numbers }: ChartProps & { number
         kind="log"
         step={store.step.value}
         onStep={(step) => store.chooseStep(nearest(steps, step) ?? null)}
+        say={(line, step) => {
+          const record = clip.steps.indexOf(step);
+          if (line > 1) return precise(numbers.threshold(record));
+          return precise(shownNorms(clip, numbers, record)[line as 0 | 1]);
+        }}
         theme={theme}
         height={230}
         strips={unfinite(clip, numbers, before)}

@@ -1,5 +1,5 @@
 import type { Clip } from '../api/schema.gen';
-import type { ClipNumbers, Totals } from '../model/clipping';
+import { type ClipNumbers, shownNorms, type Totals } from '../model/clipping';
 import { lastAtOrBefore } from '../model/series';
 import { count, percent, precise } from '../model/text';
 
@@ -14,6 +14,7 @@ const MOST = 300;
 
 /** A clip site's charts in words. */
 export function ClipTable({ clip, numbers, totals, step }: Props) {
+  const each = clip.method === 'norm' ? 'largest ' : '';
   const middle = lastAtOrBefore(clip.steps, step);
   const first = Math.max(0, Math.min(middle - MOST / 2, clip.steps.length - MOST));
   const records = clip.steps.map((_, i) => i).slice(first, first + MOST);
@@ -25,13 +26,13 @@ export function ClipTable({ clip, numbers, totals, step }: Props) {
           <tr>
             <th scope="col">Step</th>
             <th scope="col" class="number">
-              before
+              {each}before
             </th>
             <th scope="col" class="number">
-              after
+              {each}after
             </th>
             <th scope="col" class="number">
-              threshold
+              {clip.method === 'value' ? 'elements' : 'threshold'}
             </th>
             <th scope="col" class="number">
               scaled to
@@ -42,24 +43,28 @@ export function ClipTable({ clip, numbers, totals, step }: Props) {
           </tr>
         </thead>
         <tbody>
-          {records.map((i) => (
-            <tr key={i}>
-              <th scope="row">{count(clip.steps[i] ?? 0)}</th>
-              <td class="number">{precise(numbers.before(i))}</td>
-              <td class="number">{precise(numbers.after(i))}</td>
-              <td class="number">{orDash(numbers.threshold(i))}</td>
-              <td class="number">{percent(numbers.scale(i))}</td>
-              <td class="number">
-                {count(totals[i]?.clipped ?? 0)} of {count(totals[i]?.calls ?? 0)}
-              </td>
-            </tr>
-          ))}
+          {records.map((i) => {
+            const [before, after] = shownNorms(clip, numbers, i);
+            return (
+              <tr key={i}>
+                <th scope="row">{count(clip.steps[i] ?? 0)}</th>
+                <td class="number">{precise(before)}</td>
+                <td class="number">{precise(after)}</td>
+                <td class="number">{sayThreshold(clip, numbers.threshold(i))}</td>
+                <td class="number">{percent(numbers.scale(i))}</td>
+                <td class="number">
+                  {count(totals[i]?.clipped ?? 0)} of {count(totals[i]?.calls ?? 0)}
+                </td>
+              </tr>
+            );
+          })}
         </tbody>
       </table>
     </section>
   );
 }
 
-function orDash(value: number): string {
-  return Number.isNaN(value) ? '–' : precise(value);
+function sayThreshold(clip: Clip, value: number): string {
+  if (Number.isNaN(value)) return '–';
+  return clip.method === 'value' ? `at most ${precise(value)}` : precise(value);
 }

@@ -51,7 +51,7 @@ function Site({ store, shown, source, clip }: SiteProps) {
   const [card, seen] = useSeen();
   const totals = useMemo(() => cumulative(clip), [clip]);
   const last = totals.at(-1) ?? { calls: 0, clipped: 0, nonfinite: 0 };
-  const judged = band(last.calls > 0 ? last.clipped / last.calls : 0);
+  const judged = band(last.calls > 0 ? last.clipped / last.calls : 0, last.calls);
   const method = METHODS[clip.method];
   return (
     <section class="card" ref={card} aria-label={`Clip site ${clip.name}`}>

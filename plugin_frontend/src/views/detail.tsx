@@ -1,5 +1,7 @@
 import { useMemo, useState } from 'preact/hooks';
 import type { Run } from '../api/schema.gen';
+import { reading } from '../model/cell';
+import { about as aboutGradient, firsts } from '../model/nonfinite';
 import { LINES } from '../model/palette';
 import { align, nearest, stretches, type Track } from '../model/series';
 import type { Source } from '../model/source';
@@ -7,6 +9,7 @@ import type { Shown, Store } from '../model/store';
 import { counted, shape, visible } from '../model/text';
 import type { Selection } from '../model/url';
 import { Chart, type Line, type Strip } from './chart';
+import { Firsts } from './firsts';
 import { StatsTable } from './stats-table';
 import { TracksTable } from './tracks-table';
 import { useLoaded } from './use-loaded';
@@ -24,6 +27,10 @@ export function Detail({ store, shown, source, selection }: Props) {
   const variable = run.variables.findIndex(({ name }) => name === selection.variable);
   const whole = selection.variable === '';
   const known = whole || variable >= 0;
+  const ofLoss = run.nonfinite.filter(({ loss }) => !selection.loss || loss === selection.loss);
+  const notFinite = whole
+    ? firsts(ofLoss)
+    : aboutGradient(run.nonfinite, selection.loss, selection.variable);
   const [answer, retry] = useLoaded(
     () =>
       !known ? Promise.resolve([]) : whole ? source.wholeTracks(run) : source.tracks(run, variable),
@@ -36,7 +43,11 @@ export function Detail({ store, shown, source, selection }: Props) {
           <h2>
             <bdi>{whole ? 'Whole gradient' : visible(selection.variable)}</bdi>
           </h2>
-          <p class="muted">{whole ? 'L2 norm over all variables' : about(run, variable)}</p>
+          <p class="muted">
+            {whole
+              ? 'L2 norm over all variables. Choose a cell to see its history.'
+              : about(run, variable)}
+          </p>
         </div>
         <button
           type="button"
@@ -48,6 +59,7 @@ export function Detail({ store, shown, source, selection }: Props) {
           ✕
         </button>
       </header>
+      <Firsts store={store} entries={notFinite} named={selection.loss === ''} />
       {!known && <p class="muted">This run has no such variable.</p>}
       {answer.failure && (
         <p>
@@ -116,6 +128,12 @@ function OverTime({ store, run, tracks, selection }: OverTimeProps) {
     // The visible tracks follow from these.
     [tracks, hidden, log],
   );
+  const say = (line: number, step: number): string => {
+    const track = visibleTracks[line];
+    const record = track?.steps.indexOf(step) ?? -1;
+    if (!track || record < 0) return '';
+    return reading(track.states[record] ?? 'absent', track.norms[record] ?? Number.NaN);
+  };
   const strips = visibleTracks.flatMap((track, i): Strip[] => {
     const found = stretches(track);
     const line = visibleLines[i] as Line;
@@ -170,6 +188,7 @@ function OverTime({ store, run, tracks, selection }: OverTimeProps) {
           kind={log ? 'log' : 'linear'}
           step={store.step.value}
           onStep={(step) => store.chooseStep(nearest(run.steps, step) ?? null)}
+          say={say}
           theme={theme}
           height={250}
           strips={strips}

@@ -2,13 +2,14 @@ import type { Label } from '../api/schema.gen';
 import { pairs } from '../model/missing';
 import type { Store } from '../model/store';
 import { count } from '../model/text';
-import type { Tab } from '../model/url';
+import { TABS, type Tab } from '../model/url';
 
 /** The run, the tabs, and which gradient the numbers are of. */
 export function Header({ store }: { store: Store }) {
   const runs = store.index.value?.runs ?? [];
   const run = store.shown.value?.run;
   const missing = run ? pairs(run.missing) : 0;
+  const nonfinite = run ? pairs(run.nonfinite) : 0;
   return (
     <header class="bar top">
       <h1 class="hidden">GradScope: {store.runName.value}</h1>
@@ -42,6 +43,13 @@ export function Header({ store }: { store: Store }) {
           badge={missing}
           strong={missing > 0}
         />
+        <TabButton
+          store={store}
+          tab="nonfinite"
+          name="Not finite"
+          badge={nonfinite}
+          strong={nonfinite > 0}
+        />
       </div>
       <span class="gradient-label" title="What tape.gradient returned, before any clipping">
         {run && sayLabels(run.losses.map(({ label }) => label))}
@@ -55,7 +63,7 @@ function sayLabels(labels: readonly Label[]): string {
   const texts = [...new Set(labels.map(({ text }) => text))];
   if (texts.length === 0) return '';
   const counted = labels.every(({ step_source }) => step_source === 'calls');
-  return `Gradient: ${texts.join('; ')}${counted ? ' · steps are calls, counted' : ''}`;
+  return `Gradients: ${texts.join('; ')}${counted ? ' · step = number of the call' : ''}`;
 }
 
 interface TabProps {
@@ -89,8 +97,6 @@ function TabButton({ store, tab, name, badge, strong = false }: TabProps) {
     </button>
   );
 }
-
-const TABS: readonly Tab[] = ['matrix', 'clipping', 'missing'];
 
 function moveTab(event: KeyboardEvent, store: Store): void {
   const by = { ArrowRight: 1, ArrowLeft: -1 }[event.key];

@@ -27,7 +27,7 @@ export function Legend({ store }: { store: Store }) {
         {SIGNS.map((state) => (
           <span key={state} class={`sign s-${state}`} title={STATE_SHORT[state]}>
             {STATE_SIGN[state]}
-            {state === 'absent' && ' absent'}
+            {state === 'absent' && ` ${STATE_SHORT.absent}`}
           </span>
         ))}
       </div>

@@ -7,6 +7,7 @@ import type { Source } from '../model/source';
 import { type Shown, Store } from '../model/store';
 import { Clipping } from './clipping';
 import { MissingList } from './missing';
+import { NonfiniteList } from './nonfinite';
 import { Notices } from './notices';
 import { Teach } from './teach';
 
@@ -107,6 +108,28 @@ it('lists what is missing, and leads to its cell', () => {
   fireEvent.click(screen.getByRole('button', { name: 'w2' }));
   expect(store.selection.value).toEqual({ variable: 'w2', loss: 'loss' });
   expect(store.tab.value).toBe('matrix');
+});
+
+it('lists what is not finite, and leads to its step and cell', () => {
+  const entry = {
+    loss: 'loss',
+    variables: ['w1', 'w2'],
+    state: 'nan' as const,
+    first_step: 10,
+    last_step: 10,
+    pattern: 'once' as const,
+    count: 1,
+    asked: 2,
+    where: null,
+  };
+  const shown = shownRun({ nonfinite: [entry] });
+  const store = storeOf(shown);
+  store.tab.value = 'nonfinite';
+  render(<NonfiniteList store={store} shown={shown} />);
+  expect(screen.getByText('2 gradients not finite')).toBeTruthy();
+  fireEvent.click(screen.getByRole('button', { name: 'step 10' }));
+  expect(store.selection.value).toEqual({ variable: 'w1', loss: 'loss' });
+  expect([store.tab.value, store.chosen.value]).toEqual(['matrix', 10]);
 });
 
 it('shows problems, and that only tracing was seen', () => {

@@ -1,5 +1,5 @@
 import { useMemo } from 'preact/hooks';
-import type { Run } from '../api/schema.gen';
+import type { Loss, Run } from '../api/schema.gen';
 import { sign, spoken } from '../model/cell';
 import type { Frame } from '../model/frame';
 import type { Place } from '../model/grid';
@@ -16,9 +16,17 @@ interface Props {
   theme: 'light' | 'dark';
 }
 
+const UNKNOWN = { state: 'absent', norm: Number.NaN } as const;
+
+/** While only tracing was seen, some None say nothing of the whole. */
+function totalOf(loss: Loss, frame: Frame, i: number): ReturnType<Frame['total']> {
+  const none = loss.variables.every((variable) => frame.state(i, variable) === 'none');
+  return loss.traced_only && !none ? UNKNOWN : frame.total(i);
+}
+
 /** Each loss's whole gradient: the L2 norm over all variables, whatever the filter hides. */
 export function MatrixFoot({ run, frame, row, active, domain, theme }: Props) {
-  const totals = useMemo(() => run.losses.map((_, i) => frame.total(i)), [run, frame]);
+  const totals = useMemo(() => run.losses.map((loss, i) => totalOf(loss, frame, i)), [run, frame]);
   const palette = PALETTES[theme];
   const focus = (column: number) => (active.row === row && active.column === column ? 0 : -1);
   return (
@@ -42,7 +50,11 @@ export function MatrixFoot({ run, frame, row, active, domain, theme }: Props) {
               class={`cell s-${state}`}
               style={fill < 0 ? '' : `background:${palette.fill[fill]};color:${palette.ink[fill]}`}
               aria-colindex={i + 2}
-              aria-label={spoken(name, 'whole gradient', state, norm)}
+              aria-label={
+                run.losses[i]?.traced_only && state === 'absent'
+                  ? `${name}, whole gradient: only tracing was seen`
+                  : spoken(name, 'whole gradient', state, norm)
+              }
               data-at={`${row} ${i}`}
               tabIndex={focus(i)}
             >

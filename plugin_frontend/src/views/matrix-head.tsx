@@ -1,17 +1,22 @@
 import type { Run } from '../api/schema.gen';
 import type { Place } from '../model/grid';
 import type { Store } from '../model/store';
-import { placeName } from '../model/text';
-import { Name } from './name';
+import { placeName, twoLines, visible } from '../model/text';
 
 interface Props {
   store: Store;
   run: Run;
   active: Place;
+  /** Width of a column. */
+  cell: number;
 }
 
+/** Of a letter in the head, on average; and what is beside the letters. */
+const LETTER = 6.6;
+const BESIDE = 9;
+
 /** The losses. Choosing one sorts by its norms. */
-export function MatrixHead({ store, run, active }: Props) {
+export function MatrixHead({ store, run, active, cell }: Props) {
   const by = store.sortBy.value;
   const focus = (column: number) => (active.row === -1 && active.column === column ? 0 : -1);
   return (
@@ -39,12 +44,27 @@ export function MatrixHead({ store, run, active }: Props) {
               tabIndex={focus(i)}
               aria-sort={sorted ? 'descending' : 'none'}
             >
-              <Name text={name} title={`${name}${from}: sort by its norms`} />
+              <LossName
+                name={visible(name)}
+                title={`${name}${from}: sort by its norms`}
+                letters={Math.floor((cell - BESIDE) / LETTER) - (sorted ? 2 : 0)}
+              />
               {sorted && <span class="arrow">↓</span>}
             </th>
           );
         })}
       </tr>
     </thead>
+  );
+}
+
+/** In two lines where one is too short: losses mostly differ at their ends. */
+function LossName({ name, title, letters }: { name: string; title: string; letters: number }) {
+  const [head, tail] = twoLines(name, letters);
+  return (
+    <bdi class={tail ? 'loss two' : 'loss'} title={title}>
+      <span class="head">{head}</span>
+      {tail && <span class="tail">{tail}</span>}
+    </bdi>
   );
 }

@@ -156,7 +156,7 @@ export function Matrix({ store, shown, source }: Props) {
                 <col key={name} style={{ width: `${widths.cell}px` }} />
               ))}
             </colgroup>
-            <MatrixHead store={store} run={run} active={place} />
+            <MatrixHead store={store} run={run} active={place} cell={widths.cell} />
             {frame && (
               <MatrixBody
                 shown={shown}

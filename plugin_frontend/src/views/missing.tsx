@@ -1,9 +1,8 @@
 import { howOften, pairs, since, span } from '../model/missing';
 import type { Shown, Store } from '../model/store';
 import { counted, visible } from '../model/text';
+import { Variables } from './variables';
 import { Where } from './where';
-
-const FEW = 12;
 
 /** Which losses do not reach which variables. */
 export function MissingList({ store, shown }: { store: Store; shown: Shown }) {
@@ -22,8 +21,9 @@ export function MissingList({ store, shown }: { store: Store; shown: Shown }) {
     <div class="sheet missing">
       <h2>{counted(pairs(missing), 'gradient')} missing</h2>
       <p class="muted">
-        TensorFlow returned None for these: no path leads from the loss to the variable. An
-        optimizer leaves such variables as they are, and sums with a None fail.
+        TensorFlow returned None for these: no path leads from the loss to the variable, or it was
+        computed after the tape ended. An optimizer leaves such variables as they are, and sums with
+        a None fail.
       </p>
       <div class="wide">
         <table class="data">
@@ -45,11 +45,7 @@ export function MissingList({ store, shown }: { store: Store; shown: Shown }) {
                 <td>
                   <Variables
                     names={entry.variables}
-                    onChoose={(variable) => {
-                      store.tab.value = 'matrix';
-                      store.filter.value = '';
-                      store.select({ variable, loss: entry.loss });
-                    }}
+                    onChoose={(variable) => store.lead({ variable, loss: entry.loss })}
                   />
                 </td>
                 <td>
@@ -66,39 +62,5 @@ export function MissingList({ store, shown }: { store: Store; shown: Shown }) {
         </table>
       </div>
     </div>
-  );
-}
-
-interface VariablesProps {
-  names: readonly string[];
-  onChoose: (name: string) => void;
-}
-
-function Variables({ names, onChoose }: VariablesProps) {
-  const list = (some: readonly string[]) => (
-    <ul class="variables">
-      {some.map((name) => (
-        <li key={name}>
-          <button
-            type="button"
-            class="link"
-            title="Show in the matrix"
-            onClick={() => onChoose(name)}
-          >
-            <bdi>{visible(name)}</bdi>
-          </button>
-        </li>
-      ))}
-    </ul>
-  );
-  if (names.length <= FEW) return list(names);
-  return (
-    <>
-      {list(names.slice(0, FEW))}
-      <details>
-        <summary>{counted(names.length - FEW, 'more variable')}</summary>
-        {list(names.slice(FEW))}
-      </details>
-    </>
   );
 }

@@ -1,5 +1,5 @@
 import type { Clip } from '../api/schema.gen';
-import { type ClipNumbers, shares } from '../model/clipping';
+import { type ClipNumbers, sayScale, shares } from '../model/clipping';
 import { count, percent, short } from '../model/text';
 import { Name } from './name';
 
@@ -29,7 +29,7 @@ export function Shares({ clip, numbers, record }: Props) {
   return (
     <div>
       <h3>Who caused it, at step {count(clip.steps[record] ?? 0)}</h3>
-      <p class="muted">{sayScale(numbers, record)}</p>
+      <p class="muted">{sayScale(clip, numbers, record)}</p>
       <ul class="bars" aria-label="Shares of the squared norm before clipping">
         {all.slice(0, MOST).map(({ variable, before, after, share }) => (
           <li key={variable}>
@@ -63,16 +63,4 @@ function sayShare(before: number, share: number, anyNan: boolean): string {
   // A None counts nothing; once the whole norm is NaN, it cannot be told from the culprit.
   if (Number.isNaN(before)) return anyNan ? 'NaN or None' : 'None';
   return Number.isNaN(share) ? `norm ${short(before)}` : percent(share);
-}
-
-function sayScale(numbers: ClipNumbers, record: number): string {
-  const [before, after, scale] = [
-    numbers.before(record),
-    numbers.after(record),
-    numbers.scale(record),
-  ];
-  if (!Number.isFinite(before)) return 'The norm was not finite: clipping cannot help here.';
-  const shares = 'Shares of the squared norm before clipping.';
-  if (!(scale < 1)) return `Not clipped: the norm was ${short(before)}. ${shares}`;
-  return `Norm ${short(before)}, scaled to ${percent(scale)} of its length: ${short(after)}. ${shares}`;
 }

@@ -1,3 +1,4 @@
+import { useState } from 'preact/hooks';
 import type { Stretch } from '../model/series';
 import { STATE_SHORT, STATE_SIGN } from '../model/statistic';
 import { count, counted, visible } from '../model/text';
@@ -12,19 +13,28 @@ interface Props {
   left: number;
   width: number;
   right: number;
+  onStep: (step: number) => void;
 }
 
 const LINE = 18;
 const NARROWEST = 4;
+/** What a pointer must be able to hit. */
+const TARGET = 10;
 
-/** What a log axis cannot show: where each loss's gradient was None, zero, NaN or infinite. */
-export function StateStrip({ strips, from, to, left, width, right }: Props) {
+/**
+ * What a log axis cannot show: where each loss's gradient was None, zero, NaN or infinite.
+ *
+ * Each mark leads to the step it begins at. The marks of a loss are one stop of
+ * the Tab key, arrows go from one to the next: there may be hundreds.
+ */
+export function StateStrip({ strips, from, to, left, width, right, onStep }: Props) {
   const height = strips.length * LINE + 2;
   const said = strips.map((strip) => sayStrip(strip)).join('; ');
   return (
+    // biome-ignore lint/a11y/useSemanticElements: a drawing is no fieldset
     <svg
       class="strip"
-      role="img"
+      role="group"
       aria-label={`States: ${said}`}
       width={left + width + right}
       height={height}
@@ -56,18 +66,61 @@ export function StateStrip({ strips, from, to, left, width, right }: Props) {
             stroke="var(--line)"
             stroke-width="1"
           />
-          {stretches.map((stretch) => (
-            <Mark
-              key={stretch.first}
-              label={label}
-              stretch={stretch}
-              x={(step) => left + clampTo01((step - from) / (to - from)) * width}
-              inView={stretch.last >= from && stretch.first <= to}
-            />
-          ))}
+          <Marks
+            label={label}
+            stretches={stretches.filter(({ first, last }) => last >= from && first <= to)}
+            x={(step) => left + clampTo01((step - from) / (to - from)) * width}
+            onStep={onStep}
+          />
         </g>
       ))}
     </svg>
+  );
+}
+
+interface MarksProps {
+  label: string;
+  stretches: readonly Stretch[];
+  x: (step: number) => number;
+  onStep: (step: number) => void;
+}
+
+function Marks({ label, stretches, x, onStep }: MarksProps) {
+  const [active, setActive] = useState(0);
+  const stop = Math.min(active, stretches.length - 1);
+  const move = (event: KeyboardEvent, i: number) => {
+    const key = { ArrowRight: i + 1, ArrowLeft: i - 1, Home: 0, End: stretches.length - 1 }[
+      event.key
+    ];
+    const stretch = stretches[i];
+    if ((event.key === 'Enter' || event.key === ' ') && stretch) onStep(stretch.first);
+    else if (key !== undefined && stretches[key]) {
+      setActive(key);
+      const marks = (event.currentTarget as Element).parentElement?.querySelectorAll('.mark');
+      (marks?.[key] as SVGElement | undefined)?.focus();
+    } else return;
+    event.preventDefault();
+  };
+  return (
+    <g>
+      {stretches.map((stretch, i) => (
+        // biome-ignore lint/a11y/useSemanticElements: a drawing has no buttons of its own
+        <g
+          key={stretch.first}
+          class="mark"
+          role="button"
+          tabindex={i === stop ? 0 : -1}
+          aria-label={`${label}: ${sayStretch(stretch)}, go to step ${count(stretch.first)}`}
+          onClick={() => {
+            setActive(i);
+            onStep(stretch.first);
+          }}
+          onKeyDown={(event) => move(event, i)}
+        >
+          <Mark label={label} stretch={stretch} x={x} />
+        </g>
+      ))}
+    </g>
   );
 }
 
@@ -75,21 +128,28 @@ interface MarkProps {
   label: string;
   stretch: Stretch;
   x: (step: number) => number;
-  inView: boolean;
 }
 
-function Mark({ label, stretch, x, inView }: MarkProps) {
-  if (!inView) return null;
+function Mark({ label, stretch, x }: MarkProps) {
   const [begin, end] = [x(stretch.first), x(stretch.last)];
   const width = Math.max(NARROWEST, end - begin);
   const start = end - begin < NARROWEST ? (begin + end) / 2 - NARROWEST / 2 : begin;
   const { state } = stretch;
   const sign = STATE_SIGN[state];
   const look = LOOKS[state] ?? LOOKS.none;
+  const target = Math.max(TARGET, width);
   return (
-    <g>
-      <title>{`${label}: ${sayStretch(stretch)}`}</title>
+    <>
+      <title>{`${label}: ${sayStretch(stretch)}. Go to step ${count(stretch.first)}`}</title>
       <rect
+        class="target"
+        x={start - (target - width) / 2}
+        width={target}
+        height={LINE}
+        fill="transparent"
+      />
+      <rect
+        class="look"
         x={start}
         y="3"
         width={width}
@@ -111,7 +171,7 @@ function Mark({ label, stretch, x, inView }: MarkProps) {
           {sign}
         </text>
       ) : null}
-    </g>
+    </>
   );
 }
 

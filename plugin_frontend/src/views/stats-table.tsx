@@ -20,7 +20,9 @@ export function StatsTable({ shown, variable, loss }: Props) {
   const losses = lossesOf(run, variable);
   // The one that was asked about comes first: with twenty losses it might be out of sight.
   losses.sort((a, b) => Number(isChosen(b)) - Number(isChosen(a)) || a - b);
-  const columns = losses.map((i) => new Map(statistics(frame, i, variable)));
+  const columns = losses.map(
+    (i) => new Map(statistics(run, frame, i, variable).map((line) => [line.name, line])),
+  );
   const names = [...new Set(columns.flatMap((column) => [...column.keys()]))];
   return (
     <section aria-label="Statistics">
@@ -58,11 +60,15 @@ export function StatsTable({ shown, variable, loss }: Props) {
             {names.map((name) => (
               <tr key={name}>
                 <th scope="row">{name}</th>
-                {losses.map((i, column) => (
-                  <td key={i} class="number">
-                    {columns[column]?.get(name) ?? '–'}
-                  </td>
-                ))}
+                {losses.map((i, column) => {
+                  const line = columns[column]?.get(name);
+                  return (
+                    <td key={i} class={line?.bad ? 'number bad' : 'number'}>
+                      {line?.value ?? '–'}
+                      {line?.bad && <div>{line.bad}</div>}
+                    </td>
+                  );
+                })}
               </tr>
             ))}
           </tbody>

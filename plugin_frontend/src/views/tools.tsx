@@ -1,6 +1,6 @@
 import type { SortBy } from '../model/order';
 import type { Store } from '../model/store';
-import { count } from '../model/text';
+import { count, counted } from '../model/text';
 import { Legend } from './legend';
 
 /** Filter, order and legend above the matrix. */
@@ -62,7 +62,9 @@ export function Tools({ store }: { store: Store }) {
       )}
       <span id="filter-says" role="status" class={problem ? 'problem' : 'count'}>
         {problem ||
-          (kept === all ? `${count(all)} variables` : `${count(kept)} of ${count(all)} variables`)}
+          (kept === all
+            ? counted(all, 'variable')
+            : `${count(kept)} of ${counted(all, 'variable')}`)}
       </span>
       <Legend store={store} />
     </div>

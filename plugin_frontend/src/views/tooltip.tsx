@@ -1,5 +1,6 @@
 import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { shownStep, spoken, stateCounts, statistics } from '../model/cell';
+import { about, sayFirst } from '../model/nonfinite';
 import { countStates } from '../model/series';
 import type { Source } from '../model/source';
 import { STATE_WORDS } from '../model/statistic';
@@ -50,13 +51,26 @@ export function Tooltip({ shown, source, at }: { shown: Shown; source: Source; a
         )}
       </p>
       <dl class="stats">
-        {statistics(frame, at.loss, at.variable).map(([name, value]) => (
+        {statistics(run, frame, at.loss, at.variable).map(({ name, value, bad }) => (
           <>
             <dt key={name}>{name}</dt>
-            <dd key={`${name} value`}>{value}</dd>
+            <dd key={`${name} value`}>
+              {bad ? (
+                <span class="bad">
+                  {value}: {bad}
+                </span>
+              ) : (
+                value
+              )}
+            </dd>
           </>
         ))}
       </dl>
+      {about(run.nonfinite, loss.name, variable.name).map((entry) => (
+        <p key={entry.state} class="bad">
+          {sayFirst(entry)}
+        </p>
+      ))}
       {past && <p class="of">{past}</p>}
       <span class="hidden">{spoken(loss.name, variable.name, state, Number.NaN)}</span>
     </div>

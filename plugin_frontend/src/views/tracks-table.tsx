@@ -1,5 +1,5 @@
 import type { Run } from '../api/schema.gen';
-import { sign } from '../model/cell';
+import { reading } from '../model/cell';
 import { lastAtOrBefore, type Track } from '../model/series';
 import { count, visible } from '../model/text';
 
@@ -49,7 +49,10 @@ export function TracksTable({ run, tracks, step }: Props) {
                     <td key={track.loss} class="number">
                       {record === undefined
                         ? ''
-                        : sign(track.states[record] ?? 'absent', track.norms[record] ?? Number.NaN)}
+                        : reading(
+                            track.states[record] ?? 'absent',
+                            track.norms[record] ?? Number.NaN,
+                          )}
                     </td>
                   );
                 })}

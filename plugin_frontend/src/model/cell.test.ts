@@ -1,0 +1,41 @@
+import { describe, expect, it } from 'vitest';
+import { reading, statistics } from './cell';
+import { type Cell, makeFrame, makeRun } from './fixtures';
+import { AT } from './statistic';
+
+const NAME = 'norm of the variable';
+
+function ofVariable(cell: Cell, norm: number, change: (run: ReturnType<typeof makeRun>) => void) {
+  const run = makeRun(['w'], ['a']);
+  change(run);
+  const frame = makeFrame([[cell]]);
+  frame.data[AT.variable_norm] = norm;
+  return statistics(run, frame, 0, 0).find(({ name }) => name === NAME);
+}
+
+const asIs = () => {};
+
+describe('the norm of the variable', () => {
+  it('is there and marked when the weights are NaN or infinite', () => {
+    const bad = 'the weights themselves are NaN';
+    expect(ofVariable('nan', Number.NaN, asIs)).toEqual({ name: NAME, value: 'NaN', bad });
+    expect(ofVariable('none', Number.NaN, asIs)?.bad).toBe(bad);
+    expect(ofVariable(1, Number.POSITIVE_INFINITY, asIs)?.value).toBe('∞');
+    expect(ofVariable(1, 3, asIs)).toEqual({ name: NAME, value: '3.000', bad: '' });
+  });
+
+  it('is not there where none was measured', () => {
+    const of = (change: Parameters<typeof ofVariable>[2], cell: Cell = 'none') =>
+      ofVariable(cell, Number.NaN, change);
+    const variable = (given: object) => (run: ReturnType<typeof makeRun>) =>
+      Object.assign(run.variables[0] ?? {}, given);
+    expect(of(variable({ kind: 'tensor' }))).toBeUndefined();
+    expect(of(variable({ dtype: 'int32' }))).toBeUndefined();
+    expect(of(asIs, 'absent')).toBeUndefined();
+    expect(of((run) => Object.assign(run.losses[0] ?? {}, { traced_only: true }))).toBeUndefined();
+  });
+});
+
+it('reads a norm with all digits, a state as its sign', () => {
+  expect([reading('ok', 0.123456), reading('none', Number.NaN)]).toEqual(['0.1235', 'None']);
+});
