@@ -25,7 +25,8 @@ def read_clips(series: Series, column: Column, problems: list[str]) -> ClipHisto
     """
     schema = series.schema
     decoded = decode_clips(column.values, len(schema.variables))
-    counts, _ = carried(decoded.counts)
+    wall_times = np.asarray(column.wall_times[decoded.kept])
+    counts, _ = carried(decoded.counts, series.parts.sessions_of(wall_times))
     problems += describe_errors(
         series.title, "records", len(column.steps), at_steps(decoded.errors, column.steps)
     )
@@ -44,7 +45,7 @@ def read_clips(series: Series, column: Column, problems: list[str]) -> ClipHisto
         label=meaning.label(schema),
         variables=tuple(variable.name for variable in schema.variables),
         steps=column.steps[decoded.kept],
-        wall_times=np.asarray(column.wall_times[decoded.kept]),
+        wall_times=wall_times,
         norms=decoded.norms,
         calls=counts[:, 0],
         clipped=counts[:, 1],

@@ -139,7 +139,7 @@ class Histories:
 
     def _key(self, source: Source, run: str, series: Series) -> tuple[Any, Any]:
         # The schema and the events are part of what is decoded, so of the stamp too.
-        stamp = (series.stamp, series.last_seen, len(series.events))
+        stamp = (series.stamp, series.last_seen, len(series.events), series.parts)
         return ("series", source.experiment, run, series.id), stamp
 
 

@@ -26,6 +26,7 @@ class GradientSeries:
     """One gradient series. Axes and attributes as in `LossHistory`, over its own variables.
 
     But `calls` is as recorded: all series of a loss share one counter of calls.
+    `sessions`: int64 `[record]`, the number of who wrote it.
     """
 
     series: Series
@@ -33,6 +34,7 @@ class GradientSeries:
     wall_times: Times
     values: Floats
     calls: Counts
+    sessions: Counts
     records: int
     state_counts: Counts
     first_seen: Steps
@@ -52,7 +54,8 @@ def read_gradients(series: Series, column: Column, readable: bool = True) -> Gra
     rows = len(series.schema.variables)
     decoded = decode_gradients(column.values, rows)
     steps, wall_times = column.steps[decoded.kept], column.wall_times[decoded.kept]
-    counts, ends = carried(decoded.records[:, None])
+    sessions = series.parts.sessions_of(wall_times)
+    counts, ends = carried(decoded.records[:, None], sessions)
     states = np.zeros((rows, len(COUNTED)), np.int64)
     for end in ends:
         states += decode_gradient(column.values[decoded.kept[end]]).state_counts
@@ -72,6 +75,7 @@ def read_gradients(series: Series, column: Column, readable: bool = True) -> Gra
     if traced_only:
         steps, wall_times = np.array([traced[-1].step]), np.array([series.last_seen])
         values, calls = _traced_values(traced[-1], rows), np.zeros(1, np.int64)
+        sessions = series.parts.sessions_of(wall_times)
     first_seen, last_seen = _seen(values, steps, events)
     return GradientSeries(
         series=series,
@@ -79,6 +83,7 @@ def read_gradients(series: Series, column: Column, readable: bool = True) -> Gra
         wall_times=wall_times,
         values=values,
         calls=calls,
+        sessions=sessions,
         records=int(counts[-1, 0]) if len(counts) else 0,
         state_counts=states,
         first_seen=first_seen,
@@ -110,7 +115,7 @@ def merge(parts: Sequence[GradientSeries], positions: dict[str, int]) -> LossHis
         states[into] += part.state_counts
         first_seen[into] = _earlier(first_seen[into], part.first_seen)
         last_seen[into] = np.maximum(last_seen[into], part.last_seen)
-    steps, wall_times, values, calls = _joined(parts, columns, len(variables))
+    steps, wall_times, values, calls, sessions = _joined(parts, columns, len(variables))
     latest = max(parts, key=lambda part: part.series.last_seen)
     return LossHistory(
         name=latest.series.schema.name,
@@ -120,7 +125,7 @@ def merge(parts: Sequence[GradientSeries], positions: dict[str, int]) -> LossHis
         steps=steps,
         wall_times=wall_times,
         values=values,
-        calls=_carried_calls(calls),
+        calls=_carried_calls(calls, sessions),
         records=_records(parts),
         state_counts=states,
         asked=asked,
@@ -139,18 +144,21 @@ def none_rows(event: Event) -> list[int]:
 
 def _joined(
     parts: Sequence[GradientSeries], columns: Sequence[Counts], variables: int
-) -> tuple[Steps, Times, Floats, Counts]:
+) -> tuple[Steps, Times, Floats, Counts, Counts]:
     if len(parts) == 1 and np.array_equal(columns[0], np.arange(variables)):
         part = parts[0]
-        return part.steps, part.wall_times, part.values, part.calls
+        return part.steps, part.wall_times, part.values, part.calls, part.sessions
     steps: Steps = np.unique(np.concatenate([part.steps for part in parts]))
     wall_times = np.zeros(len(steps))
-    calls = np.zeros(len(steps), np.int64)
+    calls, sessions = np.zeros(len(steps), np.int64), np.zeros(len(steps), np.int64)
     values = np.full((len(steps), variables, STATISTIC_COUNT), np.nan, np.float32)
     values[:, :, Statistic.STATE] = State.ABSENT
     written = np.full((len(steps), variables), -np.inf)
     for part, into in zip(parts, columns, strict=True):
         rows = np.searchsorted(steps, part.steps)
+        sessions[rows] = np.where(
+            part.wall_times >= wall_times[rows], part.sessions, sessions[rows]
+        )
         wall_times[rows] = np.maximum(wall_times[rows], part.wall_times)
         here = np.ix_(rows, into)
         present = part.values[:, :, Statistic.STATE] != State.ABSENT
@@ -158,13 +166,13 @@ def _joined(
         values[here] = np.where(newer[:, :, None], part.values, values[here])
         written[here] = np.where(newer, part.wall_times[:, None], written[here])
         calls[rows] = np.maximum(calls[rows], part.calls)
-    return steps, wall_times, values, calls
+    return steps, wall_times, values, calls, sessions
 
 
-def _carried_calls(calls: Counts) -> Counts:
+def _carried_calls(calls: Counts, sessions: Counts) -> Counts:
     counted = np.flatnonzero(calls)  # what was only traced is no call
     result = np.zeros_like(calls)
-    result[counted] = carried(calls[counted, None])[0][:, 0]
+    result[counted] = carried(calls[counted, None], sessions[counted])[0][:, 0]
     return np.maximum.accumulate(result) if len(result) else result
 
 

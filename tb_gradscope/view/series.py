@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from tb_gradscope.format import messages
 from tb_gradscope.format.batch import Errors
 from tb_gradscope.format.errors import FormatError
 from tb_gradscope.format.packing import Counts
 from tb_gradscope.format.tags import PLUGIN_NAME, split_tag
-from tb_gradscope.view import meaning
+from tb_gradscope.view import meaning, sessions
 from tb_gradscope.view.provider import EMPTY, Column, Source, Stamp
+from tb_gradscope.view.sessions import Opening, Parts, Trail
 
 _RESTART_SECONDS = 0.5
 
@@ -28,6 +31,30 @@ class Event:
 
 
 @dataclasses.dataclass(frozen=True)
+class _Rare:
+    """All that is stored of a series but its records, as it is stored."""
+
+    schemas: Column
+    events: tuple[Column | Exception, ...]
+    record_tag: str
+    stamp: Stamp
+
+    def trail(self) -> Trail:
+        openings = []
+        for step, wall_time, value in _rows(self.schemas):
+            with contextlib.suppress(FormatError):
+                session = meaning.parse(messages.Schema, value).session
+                openings.append(Opening(step, wall_time, session))
+        written = list[float]()
+        for column in self.events:
+            if isinstance(column, Column):
+                written += column.wall_times.tolist()
+        if self.record_tag:
+            written.append(self.stamp[1])
+        return Trail(tuple(sorted(openings, key=lambda one: one.wall_time)), tuple(written))
+
+
+@dataclasses.dataclass(frozen=True)
 class Series:
     """What is rare of a series: all but its records.
 
@@ -36,6 +63,7 @@ class Series:
       first_step: of the first schema at hand.
       first_seen: wall time of that.
       last_seen: wall time of the latest schema or event.
+      parts: who wrote what of it, and what of that counts.
       events: in the order of their steps.
       record_tag: empty where there are no records.
       stamp: of that tag.
@@ -46,6 +74,7 @@ class Series:
     first_step: int
     first_seen: float
     last_seen: float
+    parts: Parts
     events: tuple[Event, ...]
     record_tag: str
     stamp: Stamp
@@ -55,11 +84,16 @@ class Series:
         """What the user calls it, for messages."""
         return title(self.schema)
 
+    def counts(self, step: int, wall_time: float) -> bool:
+        """Tells whether something written has not been replaced by a later recording."""
+        return bool(self.parts.valid(np.array([step]), np.array([wall_time]))[0])
+
     def records(self, source: Source, run: str) -> Column:
         """Reads the records, none where there are none yet."""
         if not self.record_tag:
             return EMPTY
-        return source.column(run, self.record_tag, PLUGIN_NAME)
+        column = source.column(run, self.record_tag, PLUGIN_NAME)
+        return _chosen(column, self.parts.valid(column.steps, column.wall_times))
 
 
 def title(schema: Any) -> str:
@@ -81,37 +115,54 @@ def read_series(
     """
     groups: dict[str, dict[str, list[str]]] = {}
     for tag in tags:
-        part, series = split_tag(tag) or ("", "")
-        groups.setdefault(series, {}).setdefault(part, []).append(tag)
+        part, identity = split_tag(tag) or ("", "")
+        groups.setdefault(identity, {}).setdefault(part, []).append(tag)
     rare = {tag: stamp for tag, stamp in tags.items() if (split_tag(tag) or " ")[0] != "record"}
     columns = source.events(run, rare)
+    stored = {
+        identity: one
+        for identity, parts in groups.items()
+        if (one := _rare(identity, parts, tags, columns, problems)) is not None
+    }
+    by_writer = sessions.parts({identity: one.trail() for identity, one in stored.items()})
     found = []
-    for identity, parts in groups.items():
-        one = _one(identity, parts, tags, columns, problems)
-        if one is not None:
-            found.append(one)
+    for identity, one in stored.items():
+        series = _one(identity, one, by_writer[identity], problems)
+        if series is not None:
+            found.append(series)
     return sorted(found, key=lambda one: (one.first_seen, one.first_step, one.id))
 
 
-def _one(
+def _rare(
     identity: str,
     parts: Mapping[str, list[str]],
     tags: Mapping[str, Stamp],
     columns: Mapping[str, Column | Exception],
     problems: list[str],
-) -> Series | None:
-    schemas = _columns(
-        parts.get("schema", []), columns, f"The schema of series {identity}", problems
+) -> _Rare | None:
+    tagged = parts.get("schema", [])
+    schemas = list(
+        _readable((columns[tag] for tag in tagged), f"The schema of series {identity}", problems)
     )
     if not schemas:
-        if not parts.get("schema"):
+        if not tagged:
             problems.append(
                 f"Series {identity} has no schema, so nobody knows what its numbers are of; the "
                 "beginning of its event file is missing."
             )
         return None
+    record = parts.get("record", [""])[0]
+    events = tuple(columns[tag] for tag in parts.get("event", []))
+    return _Rare(schemas[0], events, record, tags.get(record, (-1, 0.0)))
+
+
+def _one(identity: str, rare: _Rare, parts: Parts, problems: list[str]) -> Series | None:
+    """Returns the series, None where nothing of it counts or can be read."""
+    schemas = _chosen(rare.schemas, parts.valid(rare.schemas.steps, rare.schemas.wall_times))
+    if not len(schemas.steps):
+        return None
     schema = None
-    for value in reversed(schemas[0].values):
+    for value in reversed(schemas.values):
         try:
             schema = meaning.parse(messages.Schema, value)
             break
@@ -120,43 +171,37 @@ def _one(
     if schema is None:
         return None
     name = title(schema)
-    events = _columns(parts.get("event", []), columns, f"{name}: its events", problems)
-    record = parts.get("record", [""])[0]
+    events = [
+        _chosen(column, parts.valid(column.steps, column.wall_times))
+        for column in _readable(rare.events, f"{name}: its events", problems)
+    ]
     return Series(
         id=identity,
         schema=schema,
-        first_step=int(schemas[0].steps[0]),
-        first_seen=float(schemas[0].wall_times[0]),
-        last_seen=max(float(one.wall_times.max()) for one in (schemas[0], *events)),
-        events=tuple(_events(schemas[0], events, name, problems)),
-        record_tag=record,
-        stamp=tags.get(record, (-1, 0.0)),
+        first_step=int(schemas.steps[0]),
+        first_seen=float(schemas.wall_times[0]),
+        last_seen=max(float(one.wall_times.max(initial=0)) for one in (schemas, *events)),
+        parts=parts,
+        events=tuple(_events(schemas, events, name, problems)),
+        record_tag=rare.record_tag,
+        stamp=rare.stamp,
     )
 
 
-def _columns(
-    tags: list[str], columns: Mapping[str, Column | Exception], what: str, problems: list[str]
-) -> list[Column]:
-    found = []
-    for tag in tags:
-        column = columns[tag]
+def _readable(
+    columns: Iterable[Column | Exception], what: str, problems: list[str]
+) -> Iterator[Column]:
+    for column in columns:
         if isinstance(column, Exception):
             problems.append(f"{what} could not be read: {first_line(column)}")
         elif len(column.steps):
-            found.append(column)
-    return found
+            yield column
 
 
 def _events(
     schemas: Column, columns: list[Column], name: str, problems: list[str]
 ) -> Iterator[Event]:
-    rows = [
-        (int(step), float(wall_time), value)
-        for column in columns
-        for step, wall_time, value in zip(
-            column.steps, column.wall_times, column.values, strict=True
-        )
-    ]
+    rows = [row for column in columns for row in _rows(column)]
     bad: list[tuple[int, FormatError]] = []
     for step, wall_time, value in sorted(rows, key=lambda row: row[:2]):
         if _overtaken(schemas, step, wall_time):
@@ -172,6 +217,21 @@ def _events(
         except FormatError as error:
             bad.append((step, error))
     problems.extend(describe_errors(name, "events", len(rows), bad))
+
+
+def _rows(column: Column) -> Iterator[tuple[int, float, Any]]:
+    return zip(column.steps.tolist(), column.wall_times.tolist(), column.values, strict=True)
+
+
+def _chosen(column: Column, here: npt.NDArray[np.bool_]) -> Column:
+    if here.all():
+        return column
+    return dataclasses.replace(
+        column,
+        steps=column.steps[here],
+        wall_times=column.wall_times[here],
+        values=tuple(column.values[i] for i in np.flatnonzero(here)),
+    )
 
 
 def _overtaken(schemas: Column, step: int, wall_time: float) -> bool:
@@ -207,18 +267,25 @@ def first_line(error: Exception) -> str:
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
-def carried(counts: Counts) -> tuple[Counts, list[int]]:
-    """Makes counters, `[record, counter]`, go on where a restarted training began anew.
+def carried(counts: Counts, sessions: Counts) -> tuple[Counts, list[int]]:
+    """Makes counters go on where a restarted training began anew.
 
-    The first counter tells: it grows with every record of one process.
+    Args:
+      counts: int64 `[record, counter]`. The first tells of a new beginning: it grows with
+        every record of one process.
+      sessions: int64 `[record]`, the number of who wrote it; each has counters of its own.
 
     Returns:
-      The counters, and the position of each process's last record.
+      The counters, and the positions of the last records of each process.
     """
-    if not len(counts):
-        return counts, []
-    begins = np.flatnonzero(np.diff(counts[:, 0]) <= 0) + 1
-    result = counts.copy()
-    for begin in begins:
-        result[begin:] += counts[begin - 1]
-    return result, [*(int(begin) - 1 for begin in begins), len(counts) - 1]
+    result, ends = np.zeros_like(counts), list[int]()
+    for session in np.unique(sessions):
+        rows = np.flatnonzero(sessions == session)
+        begins = np.flatnonzero(np.diff(counts[rows, 0]) <= 0) + 1
+        own = np.concatenate([np.zeros_like(counts[:1]), counts[rows]])
+        for begin in begins:
+            own[begin + 1 :] += counts[rows[begin - 1]]
+        # What others have counted until then counts too, whether they have ended or not.
+        result += own[np.searchsorted(rows, np.arange(len(counts)), side="right")]
+        ends += [*rows[begins - 1].tolist(), int(rows[-1])]
+    return result, sorted(ends)

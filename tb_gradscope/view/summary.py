@@ -19,8 +19,11 @@ def summarize(source: Source, run: str, tags: Mapping[str, Stamp]) -> schema.Run
     first, last = list[int](), list[int]()
     found = read_series(source, run, tags, [])
     records = {one.record_tag: one.stamp for one in found if one.record_tag}
-    last += source.last_steps(run, records).values()
+    lasts = source.last_steps(run, records)
     for series in found:
+        step = lasts.get(series.record_tag)
+        if step is not None and series.counts(step, series.stamp[1]):
+            last.append(step)
         name, rows = series.schema.name, series.schema.variables
         first.append(series.first_step)
         last.append(series.first_step)

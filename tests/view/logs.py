@@ -82,7 +82,8 @@ class Loss:
         self.schema = gradient_schema(name, self.variables, **schema)
         self.restart()
 
-    def restart(self):
+    def restart(self, session=""):
+        self.schema.session = session
         self.calls = self.records = 0
         self.counts = np.zeros((len(self.variables), len(COUNTED)), np.int64)
         self.states = [OK] * len(self.variables)
@@ -131,7 +132,8 @@ class Clip:
         self.schema.clip.method, self.schema.clip.after = method, after
         self.restart()
 
-    def restart(self):
+    def restart(self, session=""):
+        self.schema.session = session
         self.calls = self.clipped = self.nonfinite = 0
 
     open = Loss.open

@@ -254,6 +254,109 @@ def negative_steps(run):
             loss.record(log, step, step + 10)
 
 
+def rerun_less(run):
+    """Twenty steps; then the script, with a loss, a variable and the clipping gone, runs for 8."""
+    old, kl, clip = Loss("loss", ["w", "u"]), Loss("kl", ["w", "u"]), Clip("clip", ["w", "u"])
+    new = Loss("loss", ["w"])
+    with Log(run) as log:
+        for series in (old, kl, clip):
+            series.restart("first")
+            series.open(log, 0)
+        for step in range(20):
+            old.record(log, step, 1, [OK, NAN if step > 14 else OK])
+            kl.record(log, step, 1, [OK, NONE])
+            clip.record(log, step, [2, 2])
+    new.restart("second")
+    with Log(run, 1) as log:
+        new.open(log, 0)
+        for step in range(8):
+            new.record(log, step, 100)
+
+
+def rerun_shorter(run):
+    """Twenty steps that end in NaN, then five healthy ones of the very same loss."""
+    loss, clip = Loss("loss", ["w", "u"]), Clip("clip", ["w"])
+    for number, steps in enumerate([20, 5]):
+        with Log(run, number) as log:
+            for series in (loss, clip):
+                series.restart(f"session {number}")
+                series.open(log, 0)
+            for step in range(steps):
+                loss.record(log, step, 1 + number, [OK, NAN if step > 14 else OK])
+                clip.record(log, step, [2])
+
+
+def resumed_otherwise(run):
+    """Stopped at 19, gone on from the checkpoint of step 10 with `u` frozen and no `kl`."""
+    old, kl, late = Loss("loss", ["w", "u"]), Loss("kl", ["w", "u"]), Loss("late", ["w"])
+    new = Loss("loss", ["w"])
+    with Log(run) as log:
+        for series in (old, kl, late):
+            series.restart("first")
+            series.open(log, 12 if series is late else 0)
+        for step in range(20):
+            old.record(log, step, 1, [OK, NONE if step in (3, 15) else OK])
+            kl.record(log, step, 1)
+            if step >= 12:
+                late.record(log, step)
+    new.restart("second")
+    with Log(run, 1) as log:
+        new.open(log, 10)
+        for step in range(10, 16):
+            new.record(log, step, 2)
+
+
+def side_by_side(run):
+    """A training with an evaluation beside it, the training stopped at 9 and gone on from 5."""
+    train, check = Loss("loss", ["w"]), Loss("check", ["w"])
+    train.restart("training")
+    check.restart("evaluation")
+    with Log(run, 1) as beside:
+        with Log(run) as log:
+            train.open(log, 0)
+            for step in range(10):
+                train.record(log, step)
+                if step == 3:
+                    check.open(beside, 0)
+                if step > 3:
+                    check.record(beside, step - 4)
+        train.restart("training again")
+        with Log(run, 2) as log:
+            train.open(log, 5)
+            for step in range(5, 8):
+                train.record(log, step, 2)
+                check.record(beside, step + 1)
+
+
+def rerun_crashed(run):
+    """Ten steps; the rerun crashed before the first of its own ended."""
+    loss, kl = Loss("loss", ["w", "u"]), Loss("kl", ["w"])
+    with Log(run) as log:
+        for series in (loss, kl):
+            series.restart("first")
+            series.open(log, 0)
+        for step in range(10):
+            loss.record(log, step, 1, [OK, INF if step == 8 else OK])
+            kl.record(log, step)
+    loss.restart("second")
+    with Log(run, 1) as log:
+        loss.open(log, 0)
+        loss.event(log, 0, messages.Event.TRACED, [0], [NONE])
+
+
+def of_no_session(run):
+    """`rerun_less` as it was written before recordings had names."""
+    old, new = Loss("loss", ["w", "u"]), Loss("loss", ["w"])
+    with Log(run) as log:
+        old.open(log, 0)
+        for step in range(6):
+            old.record(log, step)
+    with Log(run, 1) as log:
+        new.open(log, 0)
+        for step in range(3):
+            new.record(log, step, 100)
+
+
 def scalars_only(run):
     with Log(run) as log:
         for step in range(3):
@@ -281,5 +384,11 @@ RUNS = {
     "lost": lost,
     "big_counts": big_counts,
     "negative_steps": negative_steps,
+    "rerun_less": rerun_less,
+    "rerun_shorter": rerun_shorter,
+    "resumed_otherwise": resumed_otherwise,
+    "side_by_side": side_by_side,
+    "rerun_crashed": rerun_crashed,
+    "of_no_session": of_no_session,
     "scalars_only": scalars_only,
 }
