@@ -13,11 +13,11 @@ from tb_gradscope.format import messages
 from tb_gradscope.recording import place, sources
 from tb_gradscope.recording.failure import say_once
 from tb_gradscope.recording.losses import Key
+from tb_gradscope.recording.numbers import norm
 from tb_gradscope.recording.observe import in_function, observe_eagerly, observe_in_graph, schema
 from tb_gradscope.recording.origins import ORIGINS, Origin
 from tb_gradscope.recording.recorder import Recorder
 from tb_gradscope.recording.series import NONE_MARK, Description
-from tb_gradscope.recording.statistics import norm
 
 _METHODS = {
     messages.Clip.GLOBAL_NORM: "clip_by_global_norm",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextvars
 import functools
 import os
+import time
 from types import TracebackType
 from typing import Any
 
@@ -22,6 +23,7 @@ _here: contextvars.ContextVar[tuple[Recorder, ...]] = contextvars.ContextVar(
     "gradscope_recorders", default=()
 )
 _everywhere: list[Recorder] = []
+_opened: dict[str, int] = {}
 
 
 def record(
@@ -89,6 +91,7 @@ class DirectoryRecorder(Recorder):
             )
         else:
             with contained(f"opening an event file in {self.logdir!r}", self.on_error):
+                self._wait_for_a_later_file_name()
                 HOST.call(self._open)
         _here.set((*_here.get(), self))
         _everywhere.append(self)
@@ -112,6 +115,17 @@ class DirectoryRecorder(Recorder):
                 "and no clip function was called in it. A tf.function records where it was first "
                 "traced: was it called before?"
             )
+
+    def _wait_for_a_later_file_name(self) -> None:
+        """Lets the second pass in which a file was opened in this directory.
+
+        The names of event files begin with the second, and end with a number
+        that is not padded: within one second, file 10 is read before file 9.
+        """
+        here = os.path.abspath(self.logdir)
+        while _opened.get(here) == int(time.time()):
+            time.sleep(0.05)
+        _opened[here] = int(time.time())
 
     def _open(self) -> None:
         self._start(

@@ -67,3 +67,14 @@ def is_record_if_set() -> bool:
         return summary_ops_v2._summary_state.is_recording is not None
     except (ImportError, AttributeError):
         return False
+
+
+def summary_resource(writer: Any) -> Any | None:
+    """Returns the resource handle of a summary writer.
+
+    Without the private name, each record takes five times as long to write.
+    """
+    try:
+        return writer._resource
+    except AttributeError:
+        return None

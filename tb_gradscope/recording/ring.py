@@ -116,6 +116,9 @@ class Ring:
         due = tf.logical_and(due, condition)
         step = tf.constant(NO_STEP, tf.int64) if step is None else step
 
+        # In one function that is not inlined: where nothing is recorded, TensorFlow then
+        # passes over one operation rather than over each of the branch.
+        @tf.function(autograph=False, experimental_attributes={"_noinline": True})
         def write() -> Any:
             slot = tf.math.floormod(self._written.read_value(), self._capacity)[None]
             label = tf.concat([[step, call], tallies], 0)

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tb_gradscope.format import messages, tags
 from tb_gradscope.format.packing import Floats
+from tb_gradscope.recording import internals
 
 
 def _metadata(plugin_name: str) -> bytes:
@@ -45,22 +46,28 @@ class Writer:
     def schema(self, series: str, step: int, schema: Any) -> None:
         """Writes the schema that opens a series."""
         data = schema.SerializeToString()
-        _write(tags.schema_tag(series), step, data, self._event_metadata)
+        _write(self._writer, tags.schema_tag(series), step, data, self._event_metadata)
 
     def event(self, series: str, step: int, event: Any) -> None:
         """Writes something rare that must be kept."""
         tag = tags.event_tag(series, messages.Event.Kind.Name(event.kind).lower())
-        _write(tag, step, event.SerializeToString(), self._event_metadata)
+        _write(self._writer, tag, step, event.SerializeToString(), self._event_metadata)
 
     def record(self, series: str, step: int, record: Floats) -> None:
         """Writes an encoded record."""
-        _write(tags.record_tag(series), step, record, self._record_metadata)
+        _write(self._writer, tags.record_tag(series), step, record, self._record_metadata)
 
     def close(self) -> None:
         """Closes the summary writer."""
         self._writer.close()
 
 
-def _write(tag: str, step: int, value: Any, metadata: bytes) -> None:
+def _write(writer: Any, tag: str, step: int, value: Any, metadata: bytes) -> None:
+    resource = internals.summary_resource(writer)
     with tf.device("CPU:0"):
-        tf.summary.write(tag, tf.constant(value), step=step, metadata=metadata)
+        if resource is None:
+            tf.summary.write(tag, tf.constant(value), step=step, metadata=metadata)
+        else:  # the same without the layers above it, in a tenth of the time
+            tf.raw_ops.WriteSummary(
+                writer=resource, step=step, tensor=value, tag=tag, summary_metadata=metadata
+            )
