@@ -11,8 +11,9 @@ from tb_gradscope.format import messages
 from tb_gradscope.format.batch import decode_clips
 from tb_gradscope.format.history import ClipHistory
 from tb_gradscope.view import meaning
+from tb_gradscope.view.counters import carried
 from tb_gradscope.view.provider import Column
-from tb_gradscope.view.series import Series, at_steps, carried, describe_errors
+from tb_gradscope.view.series import Series, at_steps, describe_errors
 
 
 def read_clips(series: Series, column: Column, problems: list[str]) -> ClipHistory:

@@ -25,7 +25,8 @@ from tb_gradscope.view.provider import (
     new_cache,
     token,
 )
-from tb_gradscope.view.series import Series, first_line, read_series
+from tb_gradscope.view.series import Series, read_series
+from tb_gradscope.view.stored import first_line
 from tb_gradscope.view.summary import summarize
 
 _CACHE_BYTES = 768 << 20

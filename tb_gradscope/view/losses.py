@@ -15,8 +15,9 @@ from tb_gradscope.format.packing import Counts, Floats
 from tb_gradscope.format.record import COUNTED, decode_gradient
 from tb_gradscope.format.statistics import STATISTIC_COUNT, State, Statistic
 from tb_gradscope.view import meaning
+from tb_gradscope.view.counters import carried
 from tb_gradscope.view.provider import Column
-from tb_gradscope.view.series import Event, Series, at_steps, carried, describe_errors
+from tb_gradscope.view.series import Event, Series, at_steps, describe_errors
 
 _NEVER = -1
 

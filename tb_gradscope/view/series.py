@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from tb_gradscope.format import messages
 from tb_gradscope.format.batch import Errors
@@ -17,7 +15,8 @@ from tb_gradscope.format.packing import Counts
 from tb_gradscope.format.tags import PLUGIN_NAME, split_tag
 from tb_gradscope.view import meaning, sessions
 from tb_gradscope.view.provider import EMPTY, Column, Source, Stamp
-from tb_gradscope.view.sessions import Opening, Parts, Trail
+from tb_gradscope.view.sessions import Parts
+from tb_gradscope.view.stored import Stored, chosen, read_stored, readable, rows
 
 _RESTART_SECONDS = 0.5
 
@@ -28,30 +27,6 @@ class Event:
 
     step: int
     message: Any
-
-
-@dataclasses.dataclass(frozen=True)
-class _Rare:
-    """All that is stored of a series but its records, as it is stored."""
-
-    schemas: Column
-    events: tuple[Column | Exception, ...]
-    record_tag: str
-    stamp: Stamp
-
-    def trail(self) -> Trail:
-        openings = []
-        for step, wall_time, value in _rows(self.schemas):
-            with contextlib.suppress(FormatError):
-                session = meaning.parse(messages.Schema, value).session
-                openings.append(Opening(step, wall_time, session))
-        written = list[float]()
-        for column in self.events:
-            if isinstance(column, Column):
-                written += column.wall_times.tolist()
-        if self.record_tag:
-            written.append(self.stamp[1])
-        return Trail(tuple(sorted(openings, key=lambda one: one.wall_time)), tuple(written))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,7 +68,7 @@ class Series:
         if not self.record_tag:
             return EMPTY
         column = source.column(run, self.record_tag, PLUGIN_NAME)
-        return _chosen(column, self.parts.valid(column.steps, column.wall_times))
+        return chosen(column, self.parts.valid(column.steps, column.wall_times))
 
 
 def title(schema: Any) -> str:
@@ -122,7 +97,7 @@ def read_series(
     stored = {
         identity: one
         for identity, parts in groups.items()
-        if (one := _rare(identity, parts, tags, columns, problems)) is not None
+        if (one := read_stored(identity, parts, tags, columns, problems)) is not None
     }
     by_writer = sessions.parts({identity: one.trail() for identity, one in stored.items()})
     found = []
@@ -133,32 +108,9 @@ def read_series(
     return sorted(found, key=lambda one: (one.first_seen, one.first_step, one.id))
 
 
-def _rare(
-    identity: str,
-    parts: Mapping[str, list[str]],
-    tags: Mapping[str, Stamp],
-    columns: Mapping[str, Column | Exception],
-    problems: list[str],
-) -> _Rare | None:
-    tagged = parts.get("schema", [])
-    schemas = list(
-        _readable((columns[tag] for tag in tagged), f"The schema of series {identity}", problems)
-    )
-    if not schemas:
-        if not tagged:
-            problems.append(
-                f"Series {identity} has no schema, so nobody knows what its numbers are of; the "
-                "beginning of its event file is missing."
-            )
-        return None
-    record = parts.get("record", [""])[0]
-    events = tuple(columns[tag] for tag in parts.get("event", []))
-    return _Rare(schemas[0], events, record, tags.get(record, (-1, 0.0)))
-
-
-def _one(identity: str, rare: _Rare, parts: Parts, problems: list[str]) -> Series | None:
+def _one(identity: str, stored: Stored, parts: Parts, problems: list[str]) -> Series | None:
     """Returns the series, None where nothing of it counts or can be read."""
-    schemas = _chosen(rare.schemas, parts.valid(rare.schemas.steps, rare.schemas.wall_times))
+    schemas = chosen(stored.schemas, parts.valid(stored.schemas.steps, stored.schemas.wall_times))
     if not len(schemas.steps):
         return None
     schema = None
@@ -172,8 +124,8 @@ def _one(identity: str, rare: _Rare, parts: Parts, problems: list[str]) -> Serie
         return None
     name = title(schema)
     events = [
-        _chosen(column, parts.valid(column.steps, column.wall_times))
-        for column in _readable(rare.events, f"{name}: its events", problems)
+        chosen(column, parts.valid(column.steps, column.wall_times))
+        for column in readable(stored.events, f"{name}: its events", problems)
     ]
     return Series(
         id=identity,
@@ -183,27 +135,17 @@ def _one(identity: str, rare: _Rare, parts: Parts, problems: list[str]) -> Serie
         last_seen=max(float(one.wall_times.max(initial=0)) for one in (schemas, *events)),
         parts=parts,
         events=tuple(_events(schemas, events, name, problems)),
-        record_tag=rare.record_tag,
-        stamp=rare.stamp,
+        record_tag=stored.record_tag,
+        stamp=stored.stamp,
     )
-
-
-def _readable(
-    columns: Iterable[Column | Exception], what: str, problems: list[str]
-) -> Iterator[Column]:
-    for column in columns:
-        if isinstance(column, Exception):
-            problems.append(f"{what} could not be read: {first_line(column)}")
-        elif len(column.steps):
-            yield column
 
 
 def _events(
     schemas: Column, columns: list[Column], name: str, problems: list[str]
 ) -> Iterator[Event]:
-    rows = [row for column in columns for row in _rows(column)]
+    stored = [row for column in columns for row in rows(column)]
     bad: list[tuple[int, FormatError]] = []
-    for step, wall_time, value in sorted(rows, key=lambda row: row[:2]):
+    for step, wall_time, value in sorted(stored, key=lambda row: row[:2]):
         if _overtaken(schemas, step, wall_time):
             continue
         try:
@@ -216,22 +158,7 @@ def _events(
             yield Event(step, event)
         except FormatError as error:
             bad.append((step, error))
-    problems.extend(describe_errors(name, "events", len(rows), bad))
-
-
-def _rows(column: Column) -> Iterator[tuple[int, float, Any]]:
-    return zip(column.steps.tolist(), column.wall_times.tolist(), column.values, strict=True)
-
-
-def _chosen(column: Column, here: npt.NDArray[np.bool_]) -> Column:
-    if here.all():
-        return column
-    return dataclasses.replace(
-        column,
-        steps=column.steps[here],
-        wall_times=column.wall_times[here],
-        values=tuple(column.values[i] for i in np.flatnonzero(here)),
-    )
+    problems.extend(describe_errors(name, "events", len(stored), bad))
 
 
 def _overtaken(schemas: Column, step: int, wall_time: float) -> bool:
@@ -259,33 +186,3 @@ def describe_errors(
 def at_steps(errors: Errors, steps: Counts) -> list[tuple[int, FormatError]]:
     """Replaces positions by steps."""
     return [(int(steps[position]), error) for position, error in errors]
-
-
-def first_line(error: Exception) -> str:
-    """Returns an exception's type and the first line of its text."""
-    lines = str(error).splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
-
-
-def carried(counts: Counts, sessions: Counts) -> tuple[Counts, list[int]]:
-    """Makes counters go on where a restarted training began anew.
-
-    Args:
-      counts: int64 `[record, counter]`. The first tells of a new beginning: it grows with
-        every record of one process.
-      sessions: int64 `[record]`, the number of who wrote it; each has counters of its own.
-
-    Returns:
-      The counters, and the positions of the last records of each process.
-    """
-    result, ends = np.zeros_like(counts), list[int]()
-    for session in np.unique(sessions):
-        rows = np.flatnonzero(sessions == session)
-        begins = np.flatnonzero(np.diff(counts[rows, 0]) <= 0) + 1
-        own = np.concatenate([np.zeros_like(counts[:1]), counts[rows]])
-        for begin in begins:
-            own[begin + 1 :] += counts[rows[begin - 1]]
-        # What others have counted until then counts too, whether they have ended or not.
-        result += own[np.searchsorted(rows, np.arange(len(counts)), side="right")]
-        ends += [*rows[begins - 1].tolist(), int(rows[-1])]
-    return result, sorted(ends)
