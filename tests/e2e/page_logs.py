@@ -80,6 +80,17 @@ def wide(run: pathlib.Path) -> None:
         loss.record(log, 0, 10.0 ** -(np.arange(len(names)) / 100), states)
 
 
+def flicker(run: pathlib.Path) -> None:
+    """None at every second record, too many to mark each; another loss was only traced."""
+    loss, traced = Loss("loss", ["w"]), Loss("traced", ["w", "v"])
+    with Log(run) as log:
+        loss.open(log, 0)
+        traced.open(log, 0)
+        traced.event(log, 0, messages.Event.TRACED, [1], [State.NONE])
+        for step in range(121):
+            loss.record(log, step, 2.0, [State.NONE if step % 2 else State.OK])
+
+
 def hostile(run: pathlib.Path) -> None:
     """Names that would break a page that is not careful."""
     with Log(run) as log:
@@ -105,4 +116,5 @@ def write(logdir: pathlib.Path) -> None:
     hostile(logdir / HOSTILE_RUN)
     crashed(logdir / "crashed")
     wide(logdir / "wide")
+    flicker(logdir / "flicker")
     train(logdir / "train")

@@ -34,7 +34,7 @@ def logdir(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
 def server(logdir: pathlib.Path) -> Iterator[Server]:
     page_logs.write(logdir)
     started = Server("--logdir", logdir)
-    yield started.wait(["train", "wide", "crashed", HOSTILE_RUN])
+    yield started.wait(["train", "wide", "crashed", "flicker", HOSTILE_RUN])
     started.stop()
 
 
@@ -182,7 +182,7 @@ def test_a_cell_over_time(page: Page, server: Server) -> None:
     expect(detail.get_by_role("heading", name="dec/kernel")).to_be_visible()
     # uPlot draws on a canvas; what it cannot draw is in words below.
     expect(detail.locator(".chart canvas")).to_be_visible()
-    states = detail.get_by_role("img", name=re.compile("^States"))
+    states = detail.get_by_role("group", name=re.compile("^States"))
     expect(states).to_have_attribute(
         "aria-label",
         "States: recon: NaN at step 20 (1 record), Inf at step 40 (1 record); "
@@ -195,16 +195,95 @@ def test_a_cell_over_time(page: Page, server: Server) -> None:
     expect(step_of(frame)).to_have_text("30")
     detail.get_by_role("button", name="Show as table").click()
     rows = detail.get_by_role("region", name="Norms as a table").get_by_role("row")
-    expect(rows).to_have_text(["Stepreconkl", "00.50None", "100.50", "20NaNNone", "300.50", "40∞"])
+    expected = ["Stepreconkl", "00.5000None", "100.5000", "20NaNNone", "300.5000", "40∞"]
+    expect(rows).to_have_text(expected)
     page.keyboard.press("Escape")
     expect(detail).to_have_count(0)
+
+
+def test_values_under_the_pointer(page: Page, server: Server) -> None:
+    frame = open_tab(page, server, run="train", variable="dec/kernel")
+    chart = frame.locator(".u-over").bounding_box()
+    assert chart
+    readout = frame.locator(".readout")
+    # Of five steps the first, of which there are numbers, and the middle, where there is none.
+    page.mouse.move(chart["x"] + 3, chart["y"] + 30)
+    expect(readout).to_have_text("step 0recon0.5000klNone")
+    page.mouse.move(chart["x"] + chart["width"] * 0.5, chart["y"] + 30)
+    expect(readout).to_have_text("step 20reconNaNklNone")
+    page.mouse.move(chart["x"] + chart["width"] * 0.5, chart["y"] - 60)
+    expect(readout).to_have_count(0)
+
+
+def test_records_without_neighbours_are_drawn(page: Page, server: Server) -> None:
+    frame = open_tab(page, server, run="flicker")
+    canvas = frame.locator(".chart canvas")
+    expect(canvas).to_be_visible()
+    color = frame.locator(".keys .swatch").first.evaluate("e => getComputedStyle(e).borderTopColor")
+    drawn = canvas.evaluate(
+        """(canvas, color) => {
+          const { width, height } = canvas;
+          const { data } = canvas.getContext("2d").getImageData(0, 0, width, height);
+          let count = 0;
+          for (let i = 0; i < data.length; i += 4)
+            if (`rgb(${data[i]}, ${data[i + 1]}, ${data[i + 2]})` === color) count++;
+          return count;
+        }""",
+        color,
+    )
+    # 61 points of 5 pixels across, some of which may touch.
+    assert drawn > 61 * 8
+
+
+def test_a_whole_gradient_of_none_is_not_zero(page: Page, server: Server) -> None:
+    frame = open_tab(page, server, run="flicker", step=3)
+    expect(cell(frame, "loss", "whole gradient")).to_have_text("None")
+    # Of a loss that was only traced, not all is known.
+    expect(frame.get_by_role("gridcell", name="traced, whole gradient:")).to_have_text("·")
+    states = frame.get_by_role("group", name=re.compile("^States"))
+    expect(states).to_have_attribute("aria-label", re.compile("^States: loss: None at step 1 "))
+    expect(states).not_to_have_attribute("aria-label", re.compile("zero|traced"))
+    frame.get_by_role("button", name="Show as table").click()
+    rows = frame.get_by_role("region", name="Norms as a table").get_by_role("row")
+    expect(rows.nth(1)).to_have_text("02.000")
+    expect(rows.nth(2)).to_have_text("1None")
+
+
+def test_when_it_stopped_being_finite(page: Page, server: Server) -> None:
+    frame = open_tab(page, server, run="train")
+    cell(frame, "recon", "dec/kernel").hover()
+    tip = frame.get_by_role("tooltip")
+    expect(tip).to_contain_text("first NaN at step 20")
+    expect(tip).to_contain_text("first Inf at step 40")
+    frame.get_by_role("tab", name="Not finite 2").click()
+    expect(frame.get_by_text("2 gradients not finite")).to_be_visible()
+    row = frame.get_by_role("row").filter(has_text="NaN")
+    expect(row).to_contain_text("once, at step 20")
+    expect(row).to_contain_text("1 of 5")
+    expect(row).to_contain_text("train.py:36 in step")
+    row.get_by_role("button", name="step 20").click()
+    expect(frame.get_by_role("tab", name="Matrix")).to_have_attribute("aria-selected", "true")
+    expect(step_of(frame)).to_have_text("20")
+    expect(cell(frame, "recon", "dec/kernel")).to_have_class(re.compile("chosen"))
+    # The detail leads there too, and so do the marks below its chart.
+    detail = frame.get_by_role("complementary", name="Detail")
+    firsts = detail.get_by_role("list", name="Not finite")
+    expect(firsts).to_contain_text("first NaN at step 20")
+    firsts.get_by_role("button", name="step 40").click()
+    expect(step_of(frame)).to_have_text("40")
+    mark = detail.get_by_role("button", name="recon: NaN at step 20 (1 record), go to step 20")
+    mark.click()
+    expect(step_of(frame)).to_have_text("20")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    expect(step_of(frame)).to_have_text("40")
 
 
 def test_clipping(page: Page, server: Server) -> None:
     frame = open_tab(page, server, run="train", step=20, tab="clipping")
     site = frame.get_by_role("region", name="Clip site all")
     expect(site).to_contain_text("clipped in 3 of 5 calls (60 %)")
-    expect(site).to_contain_text("step-size limiter")
+    expect(site).to_contain_text("too early to say")
     expect(site).to_contain_text("train.py:7")
     expect(site.locator(".chart canvas")).to_have_count(2)
     expect(site).to_contain_text("scaled to 20 % of its length")
@@ -217,7 +296,7 @@ def test_clipping(page: Page, server: Server) -> None:
     other = frame.get_by_role("region", name="Clip site each")
     other.scroll_into_view_if_needed()
     expect(other).to_contain_text("Each element is cut on its own")
-    expect(other).to_contain_text("never engaged")
+    expect(other).to_contain_text("too early to say")
     expect(other.get_by_text("threshold", exact=True)).to_have_count(0)
 
 
