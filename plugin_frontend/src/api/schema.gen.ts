@@ -191,7 +191,7 @@ export interface Routes {
   loss: { query: { run: string; loss: string }; answer: Float32Array };
   /**
    * [record, CLIP_STATISTICS], then [record, variable, 2]: L2 norms before and after, NaN
-   * where the gradient was None.
+   * where the gradient was None or is not in the record.
    */
   clip: { query: { run: string; site: string }; answer: Float32Array };
 }

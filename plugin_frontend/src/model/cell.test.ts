@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { reading, statistics } from './cell';
+import { reading, stateWords, statistics } from './cell';
 import { type Cell, makeFrame, makeRun } from './fixtures';
 import { AT } from './statistic';
 
@@ -38,4 +38,14 @@ describe('the norm of the variable', () => {
 
 it('reads a norm with all digits, a state as its sign', () => {
   expect([reading('ok', 0.123456), reading('none', Number.NaN)]).toEqual(['0.1235', 'None']);
+});
+
+it('does not call "not asked" what was asked for but only traced', () => {
+  const run = makeRun(['w', 'v'], ['a']);
+  expect(stateWords(run, 0, 0, 'absent')).toBe('not asked');
+  Object.assign(run.losses[0] ?? {}, { traced_only: true, variables: [0] });
+  expect([0, 1].map((variable) => stateWords(run, 0, variable, 'absent'))).toEqual([
+    'only tracing was seen',
+    'not asked',
+  ]);
 });

@@ -15,6 +15,15 @@ export function reading(state: StateName, norm: number): string {
   return state === 'ok' ? precise(norm) : STATE_SIGN[state];
 }
 
+/** How a sentence says a cell's state. What was asked for but only traced is not "not asked". */
+export function stateWords(run: Run, loss: number, variable: number, state: StateName): string {
+  const of = run.losses[loss];
+  const traced = state === 'absent' && of?.traced_only && of.variables.includes(variable);
+  return traced ? ONLY_TRACED : STATE_WORDS[state];
+}
+
+export const ONLY_TRACED = 'only tracing was seen';
+
 /** The sentence a screen reader says. */
 export function spoken(
   loss: string,
@@ -22,9 +31,10 @@ export function spoken(
   state: StateName,
   norm: number,
   asOf?: number,
+  stateSaid = STATE_WORDS[state],
 ): string {
   // What is written in the cell is part of what is said: that is how voice control finds it.
-  const words = state === 'zero' ? `0, ${STATE_WORDS.zero}` : STATE_WORDS[state];
+  const words = state === 'zero' ? `0, ${stateSaid}` : stateSaid;
   const what = state === 'ok' ? `norm ${short(norm)}` : words;
   const when = asOf === undefined ? '' : `, as of step ${count(asOf)}`;
   return `${loss}, ${variable}: ${what}${when}`;

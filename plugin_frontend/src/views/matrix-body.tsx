@@ -1,5 +1,5 @@
 import type { JSX } from 'preact';
-import { shownStep, sign, spoken } from '../model/cell';
+import { shownStep, sign, spoken, stateWords } from '../model/cell';
 import type { Frame } from '../model/frame';
 import type { Place } from '../model/grid';
 import type { Row } from '../model/order';
@@ -87,6 +87,7 @@ function rowAt({ shown, frame, rows, active, tip, domain, theme, selection }: Pr
         const step = shownStep(run, frame, column, variable);
         const stale = step !== undefined && step !== frame.step;
         const here = chosen && selection?.loss === loss.name;
+        const words = stateWords(run, column, variable, state);
         const fill = state === 'ok' ? level(norm, domain) : -1;
         return (
           <td
@@ -94,7 +95,7 @@ function rowAt({ shown, frame, rows, active, tip, domain, theme, selection }: Pr
             class={`cell s-${state}${stale ? ' stale' : ''}${here ? ' chosen' : ''}`}
             style={fill < 0 ? '' : `background:${palette.fill[fill]};color:${palette.ink[fill]}`}
             aria-colindex={column + 2}
-            aria-label={spoken(loss.name, name, state, norm, stale ? step : undefined)}
+            aria-label={spoken(loss.name, name, state, norm, stale ? step : undefined, words)}
             aria-describedby={tip?.row === i && tip.column === column ? 'cell-tip' : undefined}
             data-at={`${i} ${column}`}
             tabIndex={focus(column)}

@@ -1,6 +1,6 @@
 import { useMemo } from 'preact/hooks';
 import type { Loss, Run } from '../api/schema.gen';
-import { sign, spoken } from '../model/cell';
+import { ONLY_TRACED, sign, spoken } from '../model/cell';
 import type { Frame } from '../model/frame';
 import type { Place } from '../model/grid';
 import { PALETTES } from '../model/palette';
@@ -52,7 +52,7 @@ export function MatrixFoot({ run, frame, row, active, domain, theme }: Props) {
               aria-colindex={i + 2}
               aria-label={
                 run.losses[i]?.traced_only && state === 'absent'
-                  ? `${name}, whole gradient: only tracing was seen`
+                  ? `${name}, whole gradient: ${ONLY_TRACED}`
                   : spoken(name, 'whole gradient', state, norm)
               }
               data-at={`${row} ${i}`}

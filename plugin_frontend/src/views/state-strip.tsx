@@ -18,6 +18,8 @@ interface Props {
 
 const LINE = 18;
 const NARROWEST = 4;
+/** The name of the drawing says no more than these of a loss; each mark has its own name. */
+const MOST_SAID = 6;
 /** What a pointer must be able to hit. */
 const TARGET = 10;
 
@@ -183,7 +185,10 @@ const LOOKS: Record<string, { fill: string; edge: string; ink: string }> = {
 };
 
 function sayStrip({ label, stretches }: Strip): string {
-  return `${label}: ${stretches.map(sayStretch).join(', ')}`;
+  const more = stretches.length - MOST_SAID;
+  const said = stretches.slice(0, MOST_SAID).map(sayStretch);
+  if (more > 0) said.push(`${count(more)} more`);
+  return `${label}: ${said.join(', ')}`;
 }
 
 function sayStretch({ state, first, last, records }: Stretch): string {

@@ -1,6 +1,5 @@
-import { shownStep, statistics } from '../model/cell';
+import { shownStep, stateWords, statistics } from '../model/cell';
 import { lossesOf } from '../model/series';
-import { STATE_WORDS } from '../model/statistic';
 import type { Shown } from '../model/store';
 import { count, visible } from '../model/text';
 import { Name } from './name';
@@ -49,7 +48,7 @@ export function StatsTable({ shown, variable, loss }: Props) {
                 const step = shownStep(run, frame, i, variable);
                 return (
                   <td key={i} class="number">
-                    {STATE_WORDS[frame.state(i, variable)].split(':')[0]}
+                    {stateWords(run, i, variable, frame.state(i, variable)).split(':')[0]}
                     {step !== undefined && step !== frame.step && (
                       <div class="muted">as of step {count(step)}</div>
                     )}

@@ -1,9 +1,8 @@
 import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
-import { shownStep, spoken, stateCounts, statistics } from '../model/cell';
+import { shownStep, spoken, stateCounts, stateWords, statistics } from '../model/cell';
 import { about, sayFirst } from '../model/nonfinite';
 import { countStates } from '../model/series';
 import type { Source } from '../model/source';
-import { STATE_WORDS } from '../model/statistic';
 import type { Shown } from '../model/store';
 import { count, shape, visible } from '../model/text';
 
@@ -35,6 +34,7 @@ export function Tooltip({ shown, source, at }: { shown: Shown; source: Source; a
   });
   if (!frame || !loss || !variable) return null;
   const state = frame.state(at.loss, at.variable);
+  const words = stateWords(run, at.loss, at.variable, state);
   const step = shownStep(run, frame, at.loss, at.variable);
   return (
     <div ref={element} class="tip" role="tooltip" id="cell-tip">
@@ -45,7 +45,7 @@ export function Tooltip({ shown, source, at }: { shown: Shown; source: Source; a
         {!variable.trainable && ', not trainable'}
       </p>
       <p class="state">
-        {STATE_WORDS[state]}
+        {words}
         {step !== undefined && step !== frame.step && (
           <span class="as-of"> · as of step {count(step)}</span>
         )}
@@ -72,7 +72,9 @@ export function Tooltip({ shown, source, at }: { shown: Shown; source: Source; a
         </p>
       ))}
       {past && <p class="of">{past}</p>}
-      <span class="hidden">{spoken(loss.name, variable.name, state, Number.NaN)}</span>
+      <span class="hidden">
+        {spoken(loss.name, variable.name, state, Number.NaN, undefined, words)}
+      </span>
     </div>
   );
 }
