@@ -121,7 +121,8 @@ class ClipHistory:
       variables: names, in the order of `norms`.
       steps: int64 `[record]`, strictly increasing.
       wall_times: float64 `[record]`.
-      norms: float32 `[record, variable, 2]`, before and after; `is_none` where None.
+      norms: float32 `[record, variable, 2]`, before and after; `is_none` where None,
+        `is_absent` also where the record lacks the variable.
       calls, clipped, nonfinite: int64 `[record]`, cumulative; see `ClipRecord`.
       threshold, norm_before, norm_after, scale: float32 `[record]`.
     """

@@ -109,6 +109,18 @@ def is_none(norms: Floats) -> npt.NDArray[np.bool_]:
     return here
 
 
+def absent_norm() -> np.float32:
+    """Returns the NaN that stands for "this record has no such gradient"."""
+    return float_of(_NAN_BITS[State.ABSENT])
+
+
+def is_absent(norms: Floats) -> npt.NDArray[np.bool_]:
+    """Tells which norms are `none_norm()` or `absent_norm()`: there is no gradient."""
+    bits = np.ascontiguousarray(norms, np.float32).view(np.uint32)
+    here: npt.NDArray[np.bool_] = is_none(norms) | (bits == np.uint32(_NAN_BITS[State.ABSENT]))
+    return here
+
+
 def encode_gradient(record: GradientRecord) -> Floats:
     """Returns the stored form of a record, float32 `[n]`."""
     values = np.asarray(record.values, np.float32)

@@ -9,7 +9,7 @@ import numpy as np
 
 from tb_gradscope.format import history
 from tb_gradscope.format.packing import Floats
-from tb_gradscope.format.record import is_none
+from tb_gradscope.format.record import is_absent
 from tb_gradscope.format.statistics import STATISTIC_COUNT, State, Statistic
 from tb_gradscope.view import meaning, schema
 from tb_gradscope.view.fates import Fate, fates
@@ -101,9 +101,12 @@ def clip(of: history.ClipHistory) -> Floats:
 
 
 def shares(of: history.ClipHistory, position: int) -> Floats:
-    """Returns `[variable]`: each one's share of the squared norm before clipping, 0 for None."""
+    """Returns `[variable]`: each one's share of the squared norm before clipping.
+
+    0 for None and for those that the record lacks.
+    """
     before = of.norms[position, :, 0].astype(np.float64)
-    before[is_none(of.norms[position, :, 0])] = 0
+    before[is_absent(of.norms[position, :, 0])] = 0
     if not np.isfinite(before).all():
         # Whoever is not finite has caused all of it.
         culprits = ~np.isfinite(before)

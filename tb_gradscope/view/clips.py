@@ -10,6 +10,7 @@ import numpy as np
 from tb_gradscope.format import messages
 from tb_gradscope.format.batch import decode_clips
 from tb_gradscope.format.history import ClipHistory
+from tb_gradscope.format.record import absent_norm
 from tb_gradscope.view import meaning
 from tb_gradscope.view.counters import carried
 from tb_gradscope.view.provider import Column
@@ -64,7 +65,7 @@ def merge_clips(parts: Sequence[ClipHistory]) -> ClipHistory:
     A site that clips each gradient by itself records a series for each: at one
     step, their norms stand side by side, and the norm of all is that of the
     parts together. Where two have the same variable at the same step, the later
-    part counts. The norms of variables that no part has at a step are NaN.
+    part counts. The norms of variables that no part has at a step are absent.
 
     Args:
       parts: in the order first seen.
@@ -74,7 +75,7 @@ def merge_clips(parts: Sequence[ClipHistory]) -> ClipHistory:
     latest = max(parts, key=lambda part: float(part.wall_times.max(initial=-np.inf)))
     variables = tuple(dict.fromkeys(name for part in parts for name in part.variables))
     steps = np.unique(np.concatenate([part.steps for part in parts]))
-    norms = np.full((len(steps), len(variables), 2), np.nan, np.float32)
+    norms = np.full((len(steps), len(variables), 2), absent_norm(), np.float32)
     threshold = np.full(len(steps), np.nan, np.float32)
     idle = np.ones(len(steps), bool)
     squares = {name: np.zeros(len(steps)) for name in ("norm_before", "norm_after")}

@@ -224,6 +224,6 @@ ROUTES: dict[str, Route] = {
         {"run": str, "site": str},
         None,
         "[record, CLIP_STATISTICS], then [record, variable, 2]: L2 norms before and after, "
-        "NaN where the gradient was None.",
+        "NaN where the gradient was None or is not in the record.",
     ),
 }

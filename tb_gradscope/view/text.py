@@ -1,4 +1,4 @@
-"""Runs as text, for a terminal: matrix, clipping, missing gradients, problems."""
+"""Runs as text, for a terminal: matrix, what was not finite, clipping, what was missing."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from tb_gradscope.format.history import ClipHistory, RunHistory
+from tb_gradscope.format.history import LossHistory, RunHistory
 from tb_gradscope.format.packing import Floats
 from tb_gradscope.format.statistics import State, Statistic
-from tb_gradscope.view import answers, schema
+from tb_gradscope.view import answers, sentences
 from tb_gradscope.view.frame import History
 from tb_gradscope.view.terminal import clean, left, right, shorten, wide, wrapped
 
@@ -25,17 +25,11 @@ _LEGEND = {
     "zero": "every element is exactly 0.",
     "NaN": "an element is not a number.",
     "Inf": "an element is infinite.",
-    "-": "not asked for.",
+    "-": "not asked.",
     "*": "an earlier record; the loss's last one does not have the variable.",
 }
-_METHODS = {
-    "norm": "clip_by_norm",
-    "value": "clip_by_value",
-    "global_norm": "clip_by_global_norm",
-    "custom": "own clipper",
-}
+_TRACED = "traced"
 _GAP = "  "
-_NAME_WIDTH = 60
 
 
 def report(history: History, width: int) -> str:
@@ -49,32 +43,49 @@ def report(history: History, width: int) -> str:
 def _run(run: RunHistory, width: int) -> Iterator[str]:
     summary = answers.run(run, "")
     yield f"Run {clean(run.name)}"
-    if not summary.steps:
-        yield "  Nothing recorded yet."
-    else:
-        first, last = summary.steps[0], summary.steps[-1]
-        yield (
-            f"  steps {first} to {last}, {_number(len(summary.steps), 'step')} recorded, "
-            f"{_number(len(run.losses), 'loss', 'losses')}, "
-            f"{_number(len(run.variables), 'variable')}"
+    yield from (wrapped(line, width) for line in _head(run))
+    if summary.steps:
+        yield ""
+        yield from _matrix(run, summary.steps[-1], width)
+    for title, lines in (
+        ("Not finite", sentences.nonfinite(run)),
+        ("Clipping", map(sentences.clip, run.clips)),
+        ("Missing gradients", sentences.missing(run)),
+        ("Problems", run.problems),
+    ):
+        texts = [wrapped(line, width) for line in lines]
+        if texts:
+            yield ""
+            yield title
+            yield from texts
+
+
+def _head(run: RunHistory) -> Iterator[str]:
+    """Yields what of a run is there."""
+    size = (
+        f"{sentences.number(len(run.losses), 'loss', 'losses')}, "
+        f"{sentences.number(len(run.variables), 'variable')}"
+    )
+    steps = np.unique(
+        np.concatenate(
+            [np.zeros(0, np.int64), *(loss.steps for loss in run.losses if not loss.traced_only)]
         )
-        yield ""
-        yield from _matrix(run, last, width)
-    if run.clips:
-        yield ""
-        yield "Clipping"
-        for clip in run.clips:
-            yield wrapped(_clip(clip), width)
-    if summary.missing:
-        yield ""
-        yield "Missing gradients"
-        for missing in summary.missing:
-            yield wrapped(_missing(missing), width)
-    if run.problems:
-        yield ""
-        yield "Problems"
-        for problem in run.problems:
-            yield wrapped(problem, width)
+    )
+    traced = [sentences.name(loss.name) for loss in run.losses if loss.traced_only]
+    if len(steps):
+        recorded = sentences.number(len(steps), "step")
+        yield f"steps {steps[0]} to {steps[-1]}, {recorded} recorded, {size}"
+        if traced:
+            yield f"Of {', '.join(traced)} only tracing was seen: no number came."
+    elif traced:
+        yield (
+            f"{size}; only tracing was seen: the program ended before its first step. "
+            "What is None is known all the same."
+        )
+    elif any(len(clip.steps) for clip in run.clips):
+        yield "No gradients recorded; clipping only."
+    else:
+        yield "Nothing recorded yet."
 
 
 def _matrix(run: RunHistory, step: int, width: int) -> Iterator[str]:
@@ -83,16 +94,23 @@ def _matrix(run: RunHistory, step: int, width: int) -> Iterator[str]:
         [_cell(pair, len(loss.steps)) for pair in row]
         for row, loss in zip(values, run.losses, strict=True)
     ]
-    lasts = [str(loss.steps[-1]) if len(loss.steps) else "" for loss in run.losses]
-    same = len(set(lasts)) == 1
+    lasts = [_last(loss) for loss in run.losses]
+    numbers = not set(lasts) <= {_TRACED, ""}
+    same = len(set(lasts)) == 1 or not numbers
     rows = _rows(run)
     label_width = min(max((wide(text) for text, _ in rows), default=0), max(16, width * 2 // 5))
+    label_width = max(label_width, 0 if same else wide("step"))
     heads = [shorten(clean(loss.name), 24) for loss in run.losses]
     widths = [
         max(wide(head), wide(last) * (not same), *map(wide, column), 4)
         for head, last, column in zip(heads, lasts, cells, strict=True)
     ]
-    yield f"Gradient norms at step {step}" if same else "Gradient norms at each loss's last step"
+    if not numbers:
+        yield "Gradients, as far as tracing tells"
+    elif not same:
+        yield "Gradient norms at each loss's last step"
+    else:
+        yield f"Gradient norms at step {step}"
     for block in _blocks(widths, width - label_width):
         if block[0]:
             yield ""
@@ -111,7 +129,26 @@ def _matrix(run: RunHistory, step: int, width: int) -> Iterator[str]:
         yield ""
     for mark, meaning in _LEGEND.items():
         if mark in used:
-            yield wrapped(f"{mark:<4}  {meaning}", width)
+            text = _absent(run, cells) if mark == "-" else meaning
+            yield wrapped(f"{mark:<4}  {text}", width)
+
+
+def _absent(run: RunHistory, cells: list[list[str]]) -> str:
+    """Says what is the matter with pairs that have no record."""
+    kinds = {
+        loss.traced_only or not len(loss.steps)
+        for loss, column in zip(run.losses, cells, strict=True)
+        if _CELLS[State.ABSENT] in column
+    }
+    if kinds == {True}:
+        return "traced, but never run."
+    return "not asked, or traced but never run." if True in kinds else _LEGEND["-"]
+
+
+def _last(loss: LossHistory) -> str:
+    if loss.traced_only:
+        return _TRACED
+    return str(loss.steps[-1]) if len(loss.steps) else ""
 
 
 def _rows(run: RunHistory) -> list[tuple[str, int | None]]:
@@ -131,45 +168,8 @@ def _rows(run: RunHistory) -> list[tuple[str, int | None]]:
 
 def _cell(pair: Floats, records: int) -> str:
     state = State(int(pair[Statistic.STATE]))
-    text = _CELLS.get(state) or _amount(float(pair[Statistic.NORM]))
+    text = _CELLS.get(state) or sentences.amount(float(pair[Statistic.NORM]))
     return text + "*" * (state != State.ABSENT and int(pair[-1]) != records - 1)
-
-
-def _clip(clip: ClipHistory) -> str:
-    text = f"{_name(clip.name)}: {_METHODS[clip.method]}"
-    if not len(clip.steps):
-        return f"{text}, nothing recorded yet"
-    threshold = float(clip.threshold[-1])
-    if not np.isnan(threshold):
-        text += f" to {_amount(threshold)}"
-    calls, clipped = int(clip.calls[-1]), int(clip.clipped[-1])
-    text += f", clipped {clipped} of {_number(calls, 'call')} ({_percent(clipped, calls)})"
-    if clip.nonfinite[-1]:
-        text += f", norm not finite in {int(clip.nonfinite[-1])}"
-    before, after = float(clip.norm_before[-1]), float(clip.norm_after[-1])
-    text += f"; at step {int(clip.steps[-1])} norm {_amount(before)} -> {_amount(after)}"
-    shares = answers.shares(clip, -1)
-    if shares.size and shares.any():
-        most = int(shares.argmax())
-        text += f", most by {_name(clip.variables[most])} ({_percent(float(shares[most]), 1)})"
-    return text + (f"; after {_name(clip.after)}" if clip.after else "")
-
-
-def _missing(missing: schema.Missing) -> str:
-    since = f"since step {missing.first_step}"
-    pattern = {
-        "always": f"always, {since}",
-        "from": f"ever {since}",
-        "on_and_off": f"on and off, {since}, last at step {missing.last_step}",
-    }[missing.pattern]
-    counted = f" ({missing.count} of {_number(missing.asked, 'record')})" if missing.asked else ""
-    names = ", ".join(_name(name) for name in missing.variables)
-    where = f" [{clean(missing.where.file)}:{missing.where.line}]" if missing.where else ""
-    return f"{_name(missing.loss)}{where}, None {pattern}{counted}: {names}"
-
-
-def _name(name: str) -> str:
-    return shorten(clean(name), _NAME_WIDTH)
 
 
 def _blocks(widths: list[int], room: int) -> Iterator[list[int]]:
@@ -182,15 +182,3 @@ def _blocks(widths: list[int], room: int) -> Iterator[list[int]]:
         used += width + len(_GAP)
     if block:
         yield block
-
-
-def _amount(number: float) -> str:
-    return "NaN" if np.isnan(number) else "Inf" if np.isinf(number) else f"{number:.3g}"
-
-
-def _percent(part: float, whole: float) -> str:
-    return f"{100 * part / whole:.0f} %" if whole else "0 %"
-
-
-def _number(count: int, one: str, many: str = "") -> str:
-    return f"{count} {one if count == 1 else many or one + 's'}"

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
 import pytest
 
-from tb_gradscope.view import terminal, text
+from tb_gradscope.format import messages
+from tb_gradscope.view import sentences, terminal, text
 from tb_gradscope.view.load import History, load
+from tests.view.logs import INF, NAN, OK, Clip, Log, Loss
 from tests.view.runs import ODD_RUN
 
 PLAIN = """\
@@ -22,6 +25,10 @@ layer
 c         3    10
 
   NONE  TensorFlow returned None: no path from the loss to the variable.
+
+Not finite
+  one: NaN at step 2 only, in c [train.py:7]
+  one: Inf at step 3 only, in c [train.py:7]
 
 Clipping
   clip: clip_by_global_norm to 1, clipped 4 of 5 calls (80 %); at step 4 norm 12.3 -> 1, most by
@@ -46,8 +53,9 @@ def test_plain(history):
 
 
 def test_narrow(history):
-    narrow = one_run(history, "plain", 27)
-    assert narrow.splitlines()[3:15] == [
+    narrow = one_run(history, "plain", 27).splitlines()
+    begin = narrow.index("Gradient norms at step 4")
+    assert narrow[begin : begin + 12] == [
         "Gradient norms at step 4",
         "        one   two",
         "layer",
@@ -59,23 +67,171 @@ def test_narrow(history):
         "    None: no path from the",
         "    loss to the variable.",
         "",
-        "Clipping",
+        "Not finite",
     ]
     narrower = one_run(history, "plain", 15).splitlines()
     assert "        one" in narrower
     assert "        two" in narrower
 
 
-def test_losses_of_different_steps(history):
-    lines = one_run(history, "traced").splitlines()
-    assert lines[3] == "Gradient norms at each loss's last step"
-    assert lines[4:8] == [
+def test_traced(history):
+    assert one_run(history, "traced", 200).splitlines() == [
+        "Run traced",
+        "  2 losses, 2 variables; only tracing was seen: the program ended before its first step. "
+        "What is None is known all the same.",
+        "",
+        "Gradients, as far as tracing tells",
         "   first  second",
-        "step              3",
         "a      -       -",
         "b      -    NONE",
+        "",
+        "  NONE  TensorFlow returned None: no path from the loss to the variable.",
+        "  -     traced, but never run.",
+        "",
+        "Missing gradients",
+        "  second [train.py:7], None always, since step 3: b",
     ]
-    assert "  second [train.py:7], None always, since step 3: b" in lines
+
+
+def test_traced_beside_numbers(history):
+    run = history.runs["plain"]
+    traced = history.runs["traced"].losses[1]
+    mixed = dataclasses.replace(run, losses=(run.losses[0], traced))
+    lines = text.report(History({"plain": mixed}, ()), 100).splitlines()
+    assert lines[1:3] == [
+        "  steps 0 to 4, 5 steps recorded, 2 losses, 3 variables",
+        "  Of second only tracing was seen: no number came.",
+    ]
+    assert lines[4:7] == [
+        "Gradient norms at each loss's last step",
+        "        one  second",
+        "step      4  traced",
+    ]
+    assert "  -     traced, but never run." in lines
+
+
+def test_losses_of_different_steps(tmp_path):
+    with Log(tmp_path) as log:
+        for name, variables, count in (("one", ["a", "b"], 2), ("other", ["a"], 3)):
+            loss = Loss(name, variables)
+            loss.open(log, 0)
+            for step in range(count):
+                loss.record(log, step)
+    lines = one_run(load(tmp_path), ".").splitlines()
+    assert lines[3:8] == [
+        "Gradient norms at each loss's last step",
+        "       one  other",
+        "step     1      2",
+        "a        1      1",
+        "b        1      -",
+    ]
+    assert "  -     not asked." in lines
+
+
+def test_onset_of_what_is_not_finite(tmp_path):
+    loss, late = Loss("loss", ["head", "w", "odd"]), Loss("late", ["w"])
+    broken, brief = Loss("broken", ["w", "b"]), Loss("reg", ["transient"])
+    with Log(tmp_path) as log:
+        for one in (loss, late, broken, brief):
+            one.open(log, 0)
+        for step in range(10):
+            states = [step > 7, step > 6, step in (3, 4, 8)]
+            loss.record(log, step, 1, [NAN if state else OK for state in states])
+            brief.record(log, step, 1, [NAN if step == 2 else OK])
+            late.record(log, step, 1, [INF if step == 9 else OK])
+            broken.record(log, step, 1, [NAN, NAN if step < 5 else OK])
+    lines = one_run(load(tmp_path), ".", 200).splitlines()
+    begin = lines.index("Not finite")
+    assert lines[begin + 1 :] == [
+        "  broken: first NaN at step 0 in w [train.py:7], in every record; b from step 0, on and "
+        "off (5 of 10 records); still NaN at step 9",
+        "  reg: NaN at step 2 only, in transient [train.py:7]",
+        "  loss: first NaN at step 3 in odd [train.py:7], on and off (3 of 10 records); "
+        "w from step 7; head from step 8; still NaN at step 9",
+        "  late: first Inf at step 9 in w [train.py:7]; the last step",
+    ]
+
+
+def test_counts_that_are_estimates(history):
+    lines = one_run(history, "asked_twice").splitlines()
+    assert "  loss [train.py:7], None always, since step 0 (3 of 3 records): c" in lines
+    loss = history.runs["asked_twice"].losses[0]
+    counts, first = loss.state_counts.copy(), loss.first_seen.copy()
+    counts[1, 0], first[1, 0] = 4, 2
+    run = dataclasses.replace(
+        history.runs["asked_twice"],
+        losses=(dataclasses.replace(loss, state_counts=counts, first_seen=first),),
+    )
+    assert "(about 4 of 6 records): b" in text.report(History({"": run}, ()), 1000)
+
+
+def test_clipping_only(tmp_path):
+    clip = Clip("clip_by_global_norm_2", ["a"])
+    with Log(tmp_path) as log:
+        clip.open(log, 0)
+        clip.record(log, 0, [4])
+    assert (
+        one_run(load(tmp_path), ".")
+        == """\
+Run .
+  No gradients recorded; clipping only.
+
+Clipping
+  clip_by_global_norm_2 to 1, clipped 1 of 1 call (100 %); at step 0 norm 4 -> 1, most by a (100 %)
+"""
+    )
+
+
+def clipping(tmp_path, name, method, norms, threshold=1.0):
+    """The sentence on a site that clips gradients one by one, one row of norms a step."""
+    variables = [f"v{i}" for i in range(len(norms[0]))]
+    sites = [Clip(name, [variable], method) for variable in variables]
+    with Log(tmp_path) as log:
+        for site in sites:
+            site.open(log, 0)
+        for step, row in enumerate(norms):
+            for site, norm in zip(sites, row, strict=True):
+                if norm:
+                    site.record(log, step, [norm], threshold)
+    (clip,) = load(tmp_path).runs["."].clips
+    return sentences.clip(clip)
+
+
+NORM, VALUE = messages.Clip.NORM, messages.Clip.VALUE
+
+
+def test_gradients_clipped_one_by_one(tmp_path):
+    assert clipping(tmp_path / "1", "clip_by_norm", NORM, [[0.5, 4.39, 2]]) == (
+        "clip_by_norm: 3 gradients, each to 1, clipped 2 of 3 recorded calls (67 %); "
+        "at step 0 largest 4.39 -> 1 (v1)"
+    )
+    assert clipping(tmp_path / "2", "mine", VALUE, [[4, 2]], 0.5) == (
+        "mine: clip_by_value, 2 gradients, each to at most 0.5, clipped 2 of 2 recorded calls "
+        "(100 %); at step 0 largest 4 -> 0.5 (v0)"
+    )
+    # One of them is not clipped at the last step.
+    assert clipping(tmp_path / "3", "clip_by_norm", NORM, [[4, 2], [None, 3]]).endswith(
+        "clip_by_norm: 1 gradient, each to 1, clipped 3 of 3 recorded calls (100 %); "
+        "at step 1 largest 3 -> 1 (v1)"
+    )
+    assert clipping(tmp_path / "4", "clip_by_value", VALUE, [[4]], 0.5) == (
+        "clip_by_value to at most 0.5, clipped 1 of 1 recorded call (100 %); "
+        "at step 0 norm 4 -> 0.5, most by v0 (100 %)"
+    )
+
+
+def test_no_share_of_what_is_not_finite(history, tmp_path):
+    (clip,) = history.runs["plain"].clips
+    norms, before = clip.norms.copy(), clip.norm_before.copy()
+    norms[-1, [0, 2], 0], before[-1] = [np.nan, np.inf], np.nan
+    broken = dataclasses.replace(clip, norms=norms, norm_before=before)
+    assert sentences.clip(broken).endswith("norm NaN -> 1, not finite in layer/a, c")
+    broken = dataclasses.replace(broken, method="norm")
+    assert sentences.clip(broken).endswith("at step 4 not finite in layer/a, c")
+    norms[-1, 0, 0] = 3
+    assert sentences.clip(broken).endswith(
+        "at step 4 largest 3 -> 0.999 (layer/a), not finite in c"
+    )
 
 
 def test_earlier_record_is_marked(history):

@@ -1,0 +1,175 @@
+"""What was clipped, missing or not finite, in a sentence each."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import numpy as np
+
+from tb_gradscope.format.history import ClipHistory, LossHistory, Place, RunHistory
+from tb_gradscope.format.record import is_absent
+from tb_gradscope.format.statistics import State
+from tb_gradscope.view import answers
+from tb_gradscope.view.fates import Fate, fates
+from tb_gradscope.view.terminal import clean, shorten
+
+_METHODS = {
+    "norm": "clip_by_norm",
+    "value": "clip_by_value",
+    "global_norm": "clip_by_global_norm",
+    "custom": "own clipper",
+}
+_ONE_BY_ONE = ("norm", "value")
+_NAME_WIDTH = 60
+
+
+def nonfinite(run: RunHistory) -> Iterator[str]:
+    """Yields when gradients stopped being finite: a sentence for each loss and state."""
+    groups: dict[tuple[str, State], list[Fate]] = {}
+    for fate in (*fates(run, State.INF), *fates(run, State.NAN)):
+        groups.setdefault((fate.loss.name, fate.state), []).append(fate)
+    for found in groups.values():
+        found.sort(key=lambda fate: (fate.first_step, fate.columns[0]))
+    for found in sorted(groups.values(), key=lambda found: found[0].first_step):
+        yield f"{name(found[0].loss.name)}: {_onset(found)}"
+
+
+def missing(run: RunHistory) -> Iterator[str]:
+    """Yields which gradients were None, and when."""
+    for fate in fates(run, State.NONE):
+        since = f"since step {fate.first_step}"
+        pattern = {
+            "always": f"always, {since}",
+            "from": f"ever {since}",
+            "once": f"at step {fate.first_step} only",
+            "on_and_off": f"on and off, {since}, last at step {fate.last_step}",
+        }[fate.pattern]
+        loss = f"{name(fate.loss.name)}{_at(fate.loss.where)}"
+        counted = f" ({_counted(fate)})" if fate.asked else ""
+        yield f"{loss}, None {pattern}{counted}: {_names(fate)}"
+
+
+def clip(of: ClipHistory) -> str:
+    """Says what a clip site did, and to whom."""
+    method = _METHODS[of.method]
+    known = re.fullmatch(rf"{method}(_\d+)?", of.name) is not None
+    text = name(of.name) if known else f"{name(of.name)}: {method}"
+    if not len(of.steps):
+        return f"{text}, nothing recorded yet"
+    norms = of.norms[-1][~is_absent(of.norms[-1, :, 0])]
+    several = of.method in _ONE_BY_ONE and len(of.variables) > 1
+    if several:
+        text += f"{':' if known else ','} {number(len(norms), 'gradient')}, each"
+    threshold = float(of.threshold[-1])
+    if not np.isnan(threshold):
+        text += f" to {'at most ' * (of.method == 'value')}{amount(threshold)}"
+    calls, clipped = int(of.calls[-1]), int(of.clipped[-1])
+    # Only the global norm is there, and counted, on steps that are not recorded.
+    what = "call" if of.method == "global_norm" else "recorded call"
+    text += f", clipped {clipped} of {number(calls, what)} ({_percent(clipped, calls)})"
+    if of.nonfinite[-1]:
+        text += f", norm not finite in {int(of.nonfinite[-1])}"
+    text += f"; at step {int(of.steps[-1])} {_largest(of) if several else _whole(of)}"
+    return text + (f"; after {name(of.after)}" if of.after else "")
+
+
+def name(text: str) -> str:
+    """Returns a name that fits into a sentence."""
+    return shorten(clean(text), _NAME_WIDTH)
+
+
+def amount(value: float) -> str:
+    """Returns a number in three digits."""
+    return "NaN" if np.isnan(value) else "Inf" if np.isinf(value) else f"{value:.3g}"
+
+
+def number(count: int, one: str, many: str = "") -> str:
+    """Returns a number of things."""
+    return f"{count} {one if count == 1 else many or one + 's'}"
+
+
+def _onset(found: list[Fate]) -> str:
+    first, word = found[0], "NaN" if found[0].state is State.NAN else "Inf"
+    place = f"in {_names(first)}{_at(first.loss.where)}"
+    final, last = _last_step(first.loss), max(fate.last_step for fate in found)
+    if len(found) == 1 and first.pattern == "once":
+        return f"{word} at step {first.first_step} only, {place}"
+    parts = [f"first {word} at step {first.first_step} {place}{_manner(first)}"]
+    for fate in found[1:]:
+        when = f"at step {fate.first_step}" if fate.pattern == "once" else _from(fate)
+        parts.append(f"{_names(fate)} {when}{_manner(fate)}")
+    if last == final:
+        parts.append(f"still {word} at step {last}" if last > first.first_step else "the last step")
+    else:
+        parts.append(f"last at step {last}")
+    return "; ".join(parts)
+
+
+def _from(fate: Fate) -> str:
+    return f"from step {fate.first_step}"
+
+
+def _manner(fate: Fate) -> str:
+    return {
+        "always": ", in every record" if fate.asked > 1 else "",
+        "from": "",
+        "once": " only",
+        "on_and_off": f", on and off ({_counted(fate)})",
+    }[fate.pattern]
+
+
+def _counted(fate: Fate) -> str:
+    # Who is in two series of a loss is counted in both, though it may be in one record.
+    about = "about " * (fate.asked > fate.loss.records)
+    return f"{about}{fate.count} of {number(fate.asked, 'record')}"
+
+
+def _whole(of: ClipHistory) -> str:
+    before, after = float(of.norm_before[-1]), float(of.norm_after[-1])
+    text = f"norm {amount(before)} -> {amount(after)}"
+    broken = _broken(of)
+    if broken:
+        return f"{text}, not finite in {broken}"
+    shares = answers.shares(of, -1)
+    if shares.size and shares.any():
+        most = int(shares.argmax())
+        text += f", most by {name(of.variables[most])} ({_percent(float(shares[most]), 1)})"
+    return text
+
+
+def _largest(of: ClipHistory) -> str:
+    before = np.where(np.isfinite(of.norms[-1, :, 0]), of.norms[-1, :, 0], -1)
+    parts, most = list[str](), int(before.argmax())
+    if before[most] >= 0:
+        after = float(of.norms[-1, most, 1])
+        largest = f"{amount(float(before[most]))} -> {amount(after)}"
+        parts.append(f"largest {largest} ({name(of.variables[most])})")
+    broken = _broken(of)
+    if broken:
+        parts.append(f"not finite in {broken}")
+    return ", ".join(parts) or "no gradient but None"
+
+
+def _broken(of: ClipHistory) -> str:
+    """Names those whose norm is not finite at the last step."""
+    norms = of.norms[-1, :, 0]
+    return ", ".join(
+        name(of.variables[i]) for i in np.flatnonzero(~np.isfinite(norms) & ~is_absent(norms))
+    )
+
+
+def _last_step(loss: LossHistory) -> int:
+    return int(loss.steps[-1]) if len(loss.steps) else -1
+
+
+def _names(fate: Fate) -> str:
+    return ", ".join(name(variable) for variable in fate.variables)
+
+
+def _at(where: Place | None) -> str:
+    return f" [{clean(where.file)}:{where.line}]" if where else ""
+
+
+def _percent(part: float, whole: float) -> str:
+    return f"{100 * part / whole:.0f} %" if whole else "0 %"
