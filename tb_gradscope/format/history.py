@@ -65,7 +65,7 @@ class Label:
     step_source: str
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class LossHistory:
     """All that was recorded of one loss.
 
@@ -107,8 +107,12 @@ class LossHistory:
     last_seen: Steps
     traced_only: bool
 
+    def __repr__(self) -> str:
+        what = "only traced" if self.traced_only else _steps(self.steps)
+        return f"<LossHistory {self.name!r}: {what}, {_number(len(self.variables), 'variable')}>"
 
-@dataclasses.dataclass(frozen=True)
+
+@dataclasses.dataclass(frozen=True, repr=False)
 class ClipHistory:
     """All that was recorded of one clip site.
 
@@ -144,8 +148,12 @@ class ClipHistory:
     norm_after: Floats
     scale: Floats
 
+    def __repr__(self) -> str:
+        count = _number(len(self.variables), "variable")
+        return f"<ClipHistory {self.name!r}: {self.method}, {_steps(self.steps)}, {count}>"
 
-@dataclasses.dataclass(frozen=True)
+
+@dataclasses.dataclass(frozen=True, repr=False)
 class RunHistory:
     """One run: one folder of event files.
 
@@ -162,3 +170,22 @@ class RunHistory:
     losses: tuple[LossHistory, ...]
     clips: tuple[ClipHistory, ...]
     problems: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        losses = ", ".join(loss.name for loss in self.losses) or "none"
+        counts = [
+            _number(len(self.variables), "variable"),
+            _number(len(self.clips), "clip site"),
+            *([_number(len(self.problems), "problem")] if self.problems else []),
+        ]
+        return f"<RunHistory {self.name!r}: losses {losses}; {', '.join(counts)}>"
+
+
+def _steps(steps: Steps) -> str:
+    if not len(steps):
+        return "no records"
+    return f"{_number(len(steps), 'record')} of steps {steps[0]} to {steps[-1]}"
+
+
+def _number(count: int, one: str) -> str:
+    return f"{count} {one}{'s' * (count != 1)}"

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class History:
     """A log directory: what `tb_gradscope.load` returns.
 
@@ -28,6 +28,12 @@ class History:
 
     runs: dict[str, RunHistory]
     problems: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        if not self.runs:
+            return f"History of no runs. {' '.join(self.problems)}".strip()
+        count = f"{len(self.runs)} run{'s' * (len(self.runs) != 1)}"
+        return f"History of {count}: {', '.join(self.runs)}; use .runs[name] or .to_pandas()"
 
     def to_pandas(self) -> pd.DataFrame:
         """Returns one table with a row for each run, loss, variable and step recorded.

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import re
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
@@ -67,7 +68,10 @@ class Source:
         self.experiment = experiment
 
     def listing(self) -> Listing:
-        """Returns all of our tags. The one call that a reload costs at least."""
+        """Returns all of our tags. The one call that a reload costs at least.
+
+        Runs are in natural order: p2 before p10.
+        """
         found: dict[str, dict[str, Stamp]] = {}
         listed = [
             in_background(
@@ -84,7 +88,7 @@ class Source:
                     if split_tag(tag) is not None and series.max_step is not None:
                         stamp = (int(series.max_step), float(series.max_wall_time))
                         found.setdefault(run, {})[tag] = stamp
-        return {run: dict(sorted(tags.items())) for run, tags in sorted(found.items())}
+        return {run: dict(sorted(found[run].items())) for run in sorted(found, key=_natural)}
 
     def column(self, run: str, tag: str, plugin: str) -> Column:
         """Reads one tag. Raises whatever the data provider raises."""
@@ -192,6 +196,12 @@ def new_cache() -> Cache:
 def token(experiment: str, listing: object) -> str:
     """Returns what changes whenever the listing, or this part of one, does."""
     return hashlib.blake2b(repr((experiment, listing)).encode(), digest_size=8).hexdigest()
+
+
+def _natural(name: str) -> tuple[list[str | int], str]:
+    """Returns what sorts "p2" before "p10"."""
+    parts = re.split(r"([0-9]+)", name)
+    return [int(part) if i % 2 else part for i, part in enumerate(parts)], name
 
 
 def _tame(data: Any, complete: bool) -> Column:

@@ -10,10 +10,12 @@ from tb_gradscope.format.record import (
     COUNTED,
     ClipRecord,
     GradientRecord,
+    absent_norm,
     decode_clip,
     decode_gradient,
     encode_clip,
     encode_gradient,
+    is_absent,
     is_none,
     none_norm,
 )
@@ -86,6 +88,13 @@ def test_state_outlives_the_range_of_float32(norm, stored):
 def test_healthy_record_is_small():
     data = encode_gradient(record([State.OK] * 500))
     assert len(data) == 8 + 500 * len(STORED)
+
+
+def test_absent_norm_is_a_nan_of_its_own():
+    norms = np.array([1, np.nan, none_norm(), absent_norm(), 0], np.float32)
+    assert np.isnan(absent_norm())
+    assert is_none(norms).tolist() == [False, False, True, False, False]
+    assert is_absent(norms).tolist() == [False, False, True, True, False]
 
 
 def test_none_norm_is_a_nan_of_its_own():

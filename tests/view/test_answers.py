@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tb_gradscope.format.history import ClipHistory, Label, LossHistory, RunHistory, Variable
-from tb_gradscope.format.record import COUNTED, none_norm
+from tb_gradscope.format.record import COUNTED, absent_norm, none_norm
 from tb_gradscope.format.statistics import STATISTIC_COUNT, State, Statistic
 from tb_gradscope.view import answers, meaning
 
@@ -204,6 +204,8 @@ def clip(norms):
         ([3, none_norm(), 4], [0.36, 0, 0.64]),
         ([0, 0], [0, 0]),
         ([], []),
+        ([3, absent_norm(), 4], [0.36, 0, 0.64]),
+        ([1, absent_norm(), np.nan], [0, 0, 1]),
         ([1, np.nan], [0, 1]),
         ([1, np.inf, np.nan], [0, 0.5, 0.5]),
     ],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tb_gradscope.format.record import COUNTED, is_none
+from tb_gradscope.format.record import COUNTED, is_absent, is_none
 from tb_gradscope.format.statistics import State, Statistic
 from tb_gradscope.view.load import load
 from tests.view.logs import Log, Loss
@@ -202,6 +202,7 @@ def test_merged(history):
     assert clip.norms[:, 0, 0].tolist() == [1, 1, 1, 3, 3, 3, 1, 1]
     assert np.isnan(clip.norms[3:6, 1]).all()
     assert not is_none(clip.norms[3:6, 1]).any()
+    assert is_absent(clip.norms[3:6, 1]).all()
     assert clip.norm_before[3] == 3
 
 

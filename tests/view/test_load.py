@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import tb_gradscope as gs
-from tb_gradscope.view.load import load
+from tb_gradscope.view.load import History, load
 from tests.view.conftest import NAMES
 from tests.view.logs import Log, Loss
 
@@ -18,6 +18,32 @@ from tests.view.logs import Log, Loss
 def test_public_name(logdir):
     assert set(gs.load(logdir).runs) == NAMES
     assert gs.load(str(logdir)).problems == ()
+
+
+def test_runs_are_in_natural_order(tmp_path):
+    names = ["p1", "p2", "p2/a", "p10", "p10a", "q1", "q01"]
+    for name in reversed(names):
+        with Log(tmp_path / name) as log:
+            Loss("loss", ["a"]).open(log, 0)
+    assert list(load(tmp_path).runs) == ["p1", "p2", "p2/a", "p10", "p10a", "q01", "q1"]
+
+
+def test_short_repr(logdir, tmp_path):
+    runs = {name: load(logdir).runs[name] for name in ("plain", "lost", "traced")}
+    assert repr(History(runs, ())) == (
+        "History of 3 runs: plain, lost, traced; use .runs[name] or .to_pandas()"
+    )
+    assert repr(load(tmp_path)) == f"History of no runs. {tmp_path} holds no event files."
+    plain = runs["plain"]
+    assert repr(plain) == "<RunHistory 'plain': losses one, two; 3 variables, 1 clip site>"
+    assert repr(plain.losses[0]) == "<LossHistory 'one': 5 records of steps 0 to 4, 3 variables>"
+    assert repr(plain.clips[0]) == (
+        "<ClipHistory 'clip': global_norm, 5 records of steps 0 to 4, 3 variables>"
+    )
+    assert repr(runs["lost"]).endswith("4 variables, 0 clip sites, 1 problem>")
+    first, second = runs["traced"].losses
+    assert repr(first) == "<LossHistory 'first': no records, 2 variables>"
+    assert repr(second) == "<LossHistory 'second': only traced, 2 variables>"
 
 
 def test_one_run(logdir):
