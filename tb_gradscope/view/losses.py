@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from tb_gradscope.format import messages
 from tb_gradscope.format.batch import decode_gradients
@@ -17,9 +16,8 @@ from tb_gradscope.format.statistics import STATISTIC_COUNT, State, Statistic
 from tb_gradscope.view import meaning
 from tb_gradscope.view.counters import carried
 from tb_gradscope.view.provider import Column
+from tb_gradscope.view.seen import NEVER, earlier, seen
 from tb_gradscope.view.series import Event, Series, at_steps, describe_errors
-
-_NEVER = -1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,7 +75,7 @@ def read_gradients(series: Series, column: Column, readable: bool = True) -> Gra
         steps, wall_times = np.array([traced[-1].step]), np.array([series.last_seen])
         values, calls = _traced_values(traced[-1], rows), np.zeros(1, np.int64)
         sessions = series.parts.sessions_of(wall_times)
-    first_seen, last_seen = _seen(values, steps, events)
+    first_seen, last_seen = seen(values, steps, events)
     return GradientSeries(
         series=series,
         steps=steps,
@@ -110,11 +108,11 @@ def merge(parts: Sequence[GradientSeries], positions: dict[str, int]) -> LossHis
     columns = [np.array([column_of[positions[n]] for n in part], np.int64) for part in names]
     shape = (len(variables),)
     asked, states = np.zeros(shape, np.int64), np.zeros((*shape, len(COUNTED)), np.int64)
-    first_seen, last_seen = np.full_like(states, _NEVER), np.full_like(states, _NEVER)
+    first_seen, last_seen = np.full_like(states, NEVER), np.full_like(states, NEVER)
     for part, into in zip(parts, columns, strict=True):
         asked[into] += part.records
         states[into] += part.state_counts
-        first_seen[into] = _earlier(first_seen[into], part.first_seen)
+        first_seen[into] = earlier(first_seen[into], part.first_seen)
         last_seen[into] = np.maximum(last_seen[into], part.last_seen)
     steps, wall_times, values, calls, sessions = _joined(parts, columns, len(variables))
     latest = max(parts, key=lambda part: part.series.last_seen)
@@ -213,26 +211,3 @@ def _traced_values(event: Event, rows: int) -> Floats:
     values[0, :, Statistic.STATE] = State.ABSENT
     values[0, none_rows(event), Statistic.STATE] = State.NONE
     return values
-
-
-def _seen(values: Floats, steps: Steps, events: list[Event]) -> tuple[Steps, Steps]:
-    """Returns the first and the last step of each variable in each of COUNTED."""
-    shape = (values.shape[1], len(COUNTED))
-    first, last = np.full(shape, _NEVER, np.int64), np.full(shape, _NEVER, np.int64)
-    for column, state in enumerate(COUNTED if len(steps) else ()):
-        here: npt.NDArray[np.bool_] = values[:, :, Statistic.STATE] == state
-        ever = here.any(axis=0)
-        if ever.any():
-            first[ever, column] = steps[here.argmax(axis=0)][ever]
-            last[ever, column] = steps[len(steps) - 1 - here[::-1].argmax(axis=0)][ever]
-    for event in events:
-        for row, state in zip(event.message.variables, event.message.states, strict=True):
-            if state in COUNTED:
-                at = row, COUNTED.index(state)
-                first[at] = event.step if first[at] == _NEVER else min(first[at], event.step)
-                last[at] = max(last[at], event.step)
-    return first, last
-
-
-def _earlier(one: Steps, other: Steps) -> Steps:
-    return np.where((one == _NEVER) | ((other != _NEVER) & (other < one)), other, one)
