@@ -15,8 +15,8 @@ const ENTRY: Nonfinite = {
 };
 
 it('says when it began, and how often', () => {
-  expect(sayFirst({ ...ENTRY, first_step: 1037 })).toBe('first NaN at step 1,037');
-  expect(sayFirst({ ...ENTRY, state: 'inf' })).toBe('first Inf at step 37');
+  expect(sayFirst({ ...ENTRY, first_step: 1037 })).toBe('first NaN seen at step 1,037');
+  expect(sayFirst({ ...ENTRY, state: 'inf' })).toBe('first Inf seen at step 37');
   expect(howOften(ENTRY)).toBe('60 of 1,000');
 });
 

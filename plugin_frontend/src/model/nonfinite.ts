@@ -4,12 +4,12 @@ import { count } from './text';
 
 /** When gradients stopped being finite, as the page says it. Pure. */
 
-/** "first NaN at", of which the step may be a button. */
+/** "first NaN seen at", of which the step may be a button. */
 export function firstWords({ state }: Pick<Nonfinite, 'state'>): string {
-  return `first ${STATE_SHORT[state]} at`;
+  return `first ${STATE_SHORT[state]} seen at`;
 }
 
-/** "first NaN at step 37" */
+/** "first NaN seen at step 37" */
 export function sayFirst(entry: Nonfinite): string {
   return `${firstWords(entry)} step ${count(entry.first_step)}`;
 }
