@@ -114,6 +114,7 @@ class Series:
 
     def lose(self, writer: Writer, step: int, count: int) -> None:
         """Says that records were overwritten before they could be written."""
+        self._open(writer, step)
         event = messages.Event(version=tags.FORMAT_VERSION, kind=messages.Event.LOST, count=count)
         writer.event(self.id, step, event)
 

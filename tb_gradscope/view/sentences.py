@@ -95,7 +95,7 @@ def _onset(found: list[Fate]) -> str:
     final, last = _last_step(first.loss), max(fate.last_step for fate in found)
     if len(found) == 1 and first.pattern == "once":
         return f"{word} at step {first.first_step} only, {place}"
-    parts = [f"first {word} at step {first.first_step} {place}{_manner(first)}"]
+    parts = [f"first {word} seen at step {first.first_step} {place}{_manner(first)}"]
     for fate in found[1:]:
         when = f"at step {fate.first_step}" if fate.pattern == "once" else _from(fate)
         parts.append(f"{_names(fate)} {when}{_manner(fate)}")
