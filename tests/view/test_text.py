@@ -143,8 +143,8 @@ def test_onset_of_what_is_not_finite(tmp_path):
     lines = one_run(load(tmp_path), ".", 200).splitlines()
     begin = lines.index("Not finite")
     assert lines[begin + 1 :] == [
-        "  broken: first NaN seen at step 0 in w [train.py:7], in every record; b from step 0, on and "
-        "off (5 of 10 records); still NaN at step 9",
+        "  broken: first NaN seen at step 0 in w [train.py:7], in every record; b from step 0, "
+        "on and off (5 of 10 records); still NaN at step 9",
         "  reg: NaN at step 2 only, in transient [train.py:7]",
         "  loss: first NaN seen at step 3 in odd [train.py:7], on and off (3 of 10 records); "
         "w from step 7; head from step 8; still NaN at step 9",
