@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from tb_gradscope.format import messages
 from tb_gradscope.recording import names, place, sources, statistics
-from tb_gradscope.recording.losses import Key, TapeLosses, site_of
+from tb_gradscope.recording.losses import CallPaths, Key, TapeLosses, path_of, site_of
 from tb_gradscope.recording.observe import in_function, observe_eagerly, observe_in_graph, schema
 from tb_gradscope.recording.origins import ORIGINS, Origin
 from tb_gradscope.recording.recorder import Recorder
@@ -87,7 +87,11 @@ def _candidate(
     call = (caller.frame.f_code, caller.frame.f_lasti)
     if call not in recorder.candidates:
         recorder.candidates[call] = names.loss_candidate(target, caller)
-    return recorder.candidates[call], site_of(target, caller)
+    candidate, site = recorder.candidates[call], site_of(target, caller)
+    graph = None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
+    paths = recorder.paths.setdefault((candidate, site), CallPaths())
+    number = paths.number(path_of(caller), graph)
+    return candidate, (site, number) if number else site
 
 
 class _Identified:

@@ -89,6 +89,45 @@ class SharedNames:
         return name
 
 
+class CallPaths:
+    """Tells apart the losses of a helper that makes both tape and loss, by who calls it.
+
+    Called from one place first and from another ever after, it is one loss (a
+    warm-up step, then the loop). Called from both in turns, or from both while
+    one graph is made, it serves several.
+    """
+
+    def __init__(self) -> None:
+        self._paths: list[Hashable] = []
+        self._last: Hashable = None
+        self._last_graph: weakref.ref[Any] | None = None
+        self._is_split = False
+
+    def number(self, path: Hashable, graph: Any) -> int:
+        """Returns which of the losses a call is of; 0 while they are one.
+
+        Args:
+          path: the calls that lead to this one.
+          graph: that is under construction, None in eager code.
+        """
+        is_new = path not in self._paths
+        if is_new:
+            self._paths.append(path)
+        last_graph = None if self._last_graph is None else self._last_graph()
+        in_one_graph = graph is not None and graph is last_graph
+        if self._last is not None and path != self._last and (in_one_graph or not is_new):
+            self._is_split = True
+        self._last = path
+        self._last_graph = None if graph is None else weakref.ref(graph)
+        return self._paths.index(path) if self._is_split else 0
+
+
+def path_of(caller: place.Caller) -> Hashable:
+    """Returns the calls, in all functions on the way, that lead to the asking one."""
+    frames = place.outer_frames(caller.frame)[1:]
+    return tuple((place.key_of(frame), frame.f_lasti) for frame in frames)
+
+
 def site_of(target: Any, caller: place.Caller) -> Hashable:
     """Returns where a loss is asked for, in a way that the next step repeats.
 

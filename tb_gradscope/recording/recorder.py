@@ -17,7 +17,7 @@ from tb_gradscope.recording import ring
 from tb_gradscope.recording.counter import Counter
 from tb_gradscope.recording.failure import contained
 from tb_gradscope.recording.host import HOST
-from tb_gradscope.recording.losses import SharedNames
+from tb_gradscope.recording.losses import CallPaths, SharedNames
 from tb_gradscope.recording.names import Names
 from tb_gradscope.recording.ring import Position, Ring, Slot
 from tb_gradscope.recording.series import CLIP_TALLIES, Description, Series
@@ -47,6 +47,7 @@ class Recorder:
       sites: which clip site is which.
       seen: losses and variables as recognised at each call so far.
       candidates: what each call calls its loss.
+      paths: how the program came to each call.
     """
 
     def __init__(self, every: int, on_error: str, honours_record_if: bool = False) -> None:
@@ -57,6 +58,7 @@ class Recorder:
         self.sites = SharedNames(self.names.of_site)
         self.seen: dict[Any, Any] = {}
         self.candidates: dict[Any, str] = {}
+        self.paths: dict[Any, CallPaths] = {}
         self._every = every
         self._session = secrets.token_hex(8)
         self._series: dict[str, Series] = {}

@@ -396,3 +396,46 @@ def test_a_path_from_self_comes_before_one_from_a_global(recorded):
     finally:
         del globals()["trainer_of_the_module"]
     assert variable_names(recorded()) == ["self.parts['head']"]
+
+
+@pytest.mark.parametrize("in_function", [False, True])
+def test_a_helper_that_makes_tape_and_loss(in_function, recorded):
+    """In a graph it is known at once who calls it; eagerly when the first comes again."""
+    shared = tf.Variable(1.0)
+
+    def slope(make_loss):
+        with gs.GradientTape() as tape:
+            loss = make_loss()
+        return tape.gradient(loss, shared)
+
+    def step():
+        slope(lambda: shared * 5)
+        slope(lambda: shared * 25)
+
+    step = tf.function(step) if in_function else step
+    for _ in range(4):
+        step()
+    found = norms(recorded())
+    if in_function:
+        assert found == {"loss": [[5]] * 4, "loss_2": [[25]] * 4}
+    else:
+        assert found == {"loss": [[5], [25], [5], [5], [5]], "loss_2": [[25]] * 3}
+
+
+def test_a_helper_in_a_python_loop_of_one_graph_is_one_loss(recorded):
+    weight = tf.Variable(1.0)
+
+    def inner():
+        with gs.GradientTape() as tape:
+            loss = weight * 2
+        tape.gradient(loss, weight)
+
+    @tf.function(autograph=False)
+    def step():
+        for _ in range(2):
+            inner()
+
+    step()
+    step()
+    (loss,) = recorded().losses
+    assert loss.steps.tolist() == [0, 1, 2, 3]
