@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Hashable
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import tensorflow as tf
 from tb_gradscope.format import messages
 from tb_gradscope.recording import place, sources
 from tb_gradscope.recording.failure import say_once
-from tb_gradscope.recording.losses import Key
+from tb_gradscope.recording.losses import Key, path_of
 from tb_gradscope.recording.numbers import norm
 from tb_gradscope.recording.observe import in_function, observe_eagerly, observe_in_graph, schema
 from tb_gradscope.recording.origins import ORIGINS, Origin
@@ -67,44 +68,84 @@ def observe_clip(recorder: Recorder, call: ClipCall) -> None:
     graph = in_function()
     known = [None if gradient is None else ORIGINS.of(gradient) for gradient in call.before]
     caller = place.find_caller()
-    variables = _variables(recorder, call, known, caller)
-    site = _site_name(recorder, call, variables, caller)
-    every_name = tuple(variable.name for variable in variables)
-    given = next((origin.recorder for origin in known if origin), None)
-    ORIGINS.remember(
-        call.after,
-        [Origin(every_name, position, site, given) for position in range(len(variables))],
-    )
     none = tuple(gradient is None for gradient in call.before)
-    described = schema(
-        messages.Schema.CLIP,
-        site,
-        variables,
-        caller.message(),
-        label=messages.Label(replicas=1),
-        clip=messages.Clip(
-            method=call.method,
-            after=next((origin.site for origin in known if origin and origin.site), ""),
-        ),
-    )
-    # The global norm is there in every call; other norms cost a pass over the gradient.
-    counts_every_call = call.global_norm is not None
-    description = Description(described, none, counts_every_call)
+    given = _given(call, caller)
+    key = _key(call, caller, known, none, given)
+    one = recorder.seen.get(key)
+    if one is None or not one.given.are(given):
+        one = _Recognised(recorder, call, caller, known, none, given)
+        recorder.remember(key, one)
+    ORIGINS.remember(call.after, one.origins)
     payload = functools.partial(_payload, call)
-    tally = _tally(call) if counts_every_call else None
+    tally = _tally(call) if one.description.counts_every_call else None
     if graph:
-        observe_in_graph(recorder, description, payload, tally)
+        observe_in_graph(recorder, one.description, payload, tally)
         return
-    series = recorder.series(description)
+    series = recorder.series(one.description)
     if tally is not None:
         series.tallies = series.tallies + tally
     observe_eagerly(recorder, series, payload, none)
 
 
-def _variables(
-    recorder: Recorder, call: ClipCall, known: list[Origin | None], caller: place.Caller
-) -> list[Any]:
-    """Returns a `Variable` message for each gradient."""
+class _Recognised:
+    """A clip site and its variables as recognised at one call."""
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        call: ClipCall,
+        caller: place.Caller,
+        known: list[Origin | None],
+        none: tuple[bool, ...],
+        given: list[Any],
+    ) -> None:
+        variables = _variables(recorder, call, known, caller, given)
+        site = _site_name(recorder, call, variables, caller)
+        described = schema(
+            messages.Schema.CLIP,
+            site,
+            variables,
+            caller.message(),
+            label=messages.Label(replicas=1),
+            clip=messages.Clip(
+                method=call.method,
+                after=next((origin.site for origin in known if origin and origin.site), ""),
+            ),
+        )
+        # The global norm is there in every call; other norms cost a pass over the gradient.
+        self.description = Description(described, none, call.global_norm is not None)
+        every_name = tuple(variable.name for variable in variables)
+        of_tape = next((origin.recorder for origin in known if origin), None)
+        self.origins = [
+            Origin(every_name, position, site, of_tape) for position in range(len(variables))
+        ]
+        self.given = sources.SameSources(given)
+
+
+def _key(
+    call: ClipCall,
+    caller: place.Caller,
+    known: list[Origin | None],
+    none: tuple[bool, ...],
+    given: list[Any],
+) -> Hashable:
+    """Returns all that decides how a call is recognised.
+
+    Gradients of unknown origin go by their names in the frames on the way.
+    """
+    is_named = bool(given) or all(origin or no for origin, no in zip(known, none, strict=True))
+    return (
+        (caller.frame.f_code, caller.frame.f_lasti),
+        None if is_named else path_of(caller),
+        (call.method, call.name, call.global_norm is None),
+        tuple(known),
+        none,
+        tuple(id(variable) for variable in given),
+    )
+
+
+def _given(call: ClipCall, caller: place.Caller) -> list[Any]:
+    """Returns the variables that the user gave, one for each gradient, or none."""
     given = [] if call.variables is None else tf.nest.flatten(call.variables)
     if given and len(given) != len(call.before):
         say_once(
@@ -112,7 +153,18 @@ def _variables(
             f"{len(call.before)} gradients and variables={len(given)} variables; expected one "
             "for each gradient, in the same order. The variables are ignored."
         )
-        given = []
+        return []
+    return given
+
+
+def _variables(
+    recorder: Recorder,
+    call: ClipCall,
+    known: list[Origin | None],
+    caller: place.Caller,
+    given: list[Any],
+) -> list[Any]:
+    """Returns a `Variable` message for each gradient."""
     if given:
         spelled = recorder.names.of_variables(given, caller, None)
         return [sources.describe(v, name) for v, name in zip(given, spelled, strict=True)]

@@ -17,8 +17,6 @@ from tb_gradscope.recording.origins import ORIGINS, Origin
 from tb_gradscope.recording.recorder import Recorder
 from tb_gradscope.recording.series import Description
 
-_MOST_SEEN = 10_000
-
 
 def observe_gradients(
     recorder: Recorder,
@@ -29,7 +27,7 @@ def observe_gradients(
     *,
     has_output_gradients: bool,
     loss_name: str | None,
-    tape_recorder: Recorder | None,
+    is_given: bool,
 ) -> None:
     """Records one call of `gradient`.
 
@@ -41,7 +39,7 @@ def observe_gradients(
       gradients: one for each source; None is data.
       has_output_gradients: the loss was weighted, so that it may come again otherwise.
       loss_name: given by the user, or None.
-      tape_recorder: given to the tape, or None.
+      is_given: the recorder was given to the tape.
     """
     if not found:
         return
@@ -51,17 +49,13 @@ def observe_gradients(
     key = known or losses.add(target, *_candidate(recorder, target, caller, loss_name))
     identity = tuple(id(source) if sources.is_variable(source) else None for source in found)
     sparse = any(isinstance(gradient, tf.IndexedSlices) for gradient in gradients)
-    one = recorder.seen.get((key, identity))
+    one = recorder.seen.get((key, identity, is_given))
     if one is None or not one.is_for(found, sparse):
-        one = _Identified(recorder, key, caller, found, sparse, is_repeat=known is not None)
-        if len(recorder.seen) >= _MOST_SEEN:
-            recorder.seen.clear()
-        recorder.seen[key, identity] = one
-    given = None if tape_recorder is None else weakref.ref(tape_recorder)
-    ORIGINS.remember(
-        gradients,
-        [Origin(one.names, position, recorder=given) for position in range(len(one.names))],
-    )
+        one = _Identified(
+            recorder, key, caller, found, sparse, is_repeat=known is not None, is_given=is_given
+        )
+        recorder.remember((key, identity, is_given), one)
+    ORIGINS.remember(gradients, one.origins)
     none = tuple(gradient is None for gradient in gradients)
     payload = functools.partial(statistics.gradient_statistics, gradients, found)
     if graph:
@@ -105,6 +99,7 @@ class _Identified:
         found: list[Any],
         sparse: bool,
         is_repeat: bool,
+        is_given: bool,
     ) -> None:
         argument = place.argument_of(caller, names.GRADIENT, 1)
         variables = recorder.names.of_variables(found, caller, argument)
@@ -118,27 +113,15 @@ class _Identified:
             caller.message(),
             label=messages.Label(sparse=sparse, replicas=1),
         )
-        self.names = tuple(variables)
-        self._sources = [
-            _reference(source) if sources.is_variable(source) else None for source in found
+        # A tape that was given a recorder leads its clip functions there too.
+        own = weakref.ref(recorder) if is_given else None
+        self.origins = [
+            Origin(tuple(variables), position, recorder=own) for position in range(len(variables))
         ]
+        self._sources = sources.SameSources(found)
         self._sparse = sparse
         self.description = Description(self.schema)
 
     def is_for(self, found: list[Any], sparse: bool) -> bool:
-        """Tells whether these are the same variables still: an id may come again."""
-        return sparse == self._sparse and all(
-            reference is None or reference() is source
-            for reference, source in zip(self._sources, found, strict=True)
-        )
-
-
-def _reference(part: Any) -> Any:
-    try:
-        return weakref.ref(part)
-    except TypeError:
-        return _nothing
-
-
-def _nothing() -> None:
-    """Stands for a reference to what cannot be referred to."""
+        """Tells whether these are the same variables still."""
+        return sparse == self._sparse and self._sources.are(found)

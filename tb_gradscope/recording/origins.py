@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 _PRUNE_AT = 4096
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Origin:
-    """Where a tensor comes from.
+    """Where a tensor comes from. Made once for each call site, hence equal only to itself.
 
     Attributes:
       names: of all variables whose gradients were made together with it.

@@ -24,6 +24,7 @@ from tb_gradscope.recording.series import CLIP_TALLIES, Description, Series
 from tb_gradscope.recording.writer import Writer
 
 _MOST_WAITING = 64
+_MOST_SEEN = 10_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Recorder:
       names: the names given so far.
       losses: which loss is which.
       sites: which clip site is which.
-      seen: losses and variables as recognised at each call so far.
+      seen: losses, clip sites and variables as recognised at each call so far.
       candidates: what each call calls its loss.
       paths: how the program came to each call.
     """
@@ -74,6 +75,12 @@ class Recorder:
     def every(self) -> int:
         """N for every N-th call, or `cadence.AUTO`."""
         return self._every
+
+    def remember(self, key: Any, recognised: Any) -> None:
+        """Keeps what was recognised at a call, for the next step."""
+        if len(self.seen) >= _MOST_SEEN:
+            self.seen.clear()
+        self.seen[key] = recognised
 
     def series(self, description: Description) -> Series:
         """Returns the series of this description, a new one or that of before."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import Any
 
 import numpy as np
@@ -41,7 +42,7 @@ class Description:
     none: tuple[bool, ...] = ()
     counts_every_call: bool = True
 
-    @property
+    @functools.cached_property
     def series(self) -> str:
         """Name of the series: the same for the same loss, variables and label."""
         schema = self.schema

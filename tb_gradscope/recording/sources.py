@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import weakref
 from typing import Any
 
 import tensorflow as tf
@@ -15,6 +16,23 @@ _DEFAULT_NAME = re.compile(r"(.*/)?(Mirrored|Sync|Aggregating)?Variable(_\d+)?(:
 def is_variable(source: Any) -> bool:
     """Tells whether a source is a variable of TensorFlow or Keras."""
     return isinstance(source, tf.Variable) or _is_keras(source)
+
+
+class SameSources:
+    """Tells whether sources are those of before: an id alone may come again.
+
+    Plain tensors are new in every step, and count as the same. Holds on to none.
+    """
+
+    def __init__(self, found: list[Any]) -> None:
+        self._references = [_reference(source) if is_variable(source) else None for source in found]
+
+    def are(self, found: list[Any]) -> bool:
+        """Tells whether these are the same, in the same order."""
+        return len(found) == len(self._references) and all(
+            reference is None or reference() is source
+            for reference, source in zip(self._references, found, strict=True)
+        )
 
 
 def handle_of(source: Any) -> Any | None:
@@ -64,6 +82,17 @@ def _static_shape(source: Any) -> list[int]:
     if shape is None or getattr(shape, "rank", 0) is None:
         return []
     return [-1 if size is None else int(size) for size in shape]
+
+
+def _reference(source: Any) -> Any:
+    try:
+        return weakref.ref(source)
+    except TypeError:
+        return _nothing
+
+
+def _nothing() -> None:
+    """Stands for a reference to what cannot be referred to."""
 
 
 def _is_keras(source: Any) -> bool:

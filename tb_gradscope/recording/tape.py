@@ -96,7 +96,7 @@ class GradientTape(tf.GradientTape):
                 tf.nest.flatten(gradients),
                 has_output_gradients=output_gradients is not None,
                 loss_name=loss_name,
-                tape_recorder=self._gradscope_recorder,
+                is_given=self._gradscope_recorder is not None,
             )
         return _filled(gradients, target, sources) if fill else gradients
 

@@ -278,3 +278,21 @@ def test_summed_gradients_are_named_by_the_program(recorded):
     g1, g2 = BIG + 0, SMALL + 0
     gs.clip_by_global_norm([g1, g2], 1.0)
     assert recorded().clips[0].variables == ("g1", "g2")
+
+
+def test_names_are_looked_for_once(recorder, monkeypatch):
+    """Eager code comes by in every step; searching frames there would cost more than the step."""
+    looked, original = [], recorder.names.of_variables
+
+    def counted(*arguments):
+        looked.append(arguments)
+        return original(*arguments)
+
+    monkeypatch.setattr(recorder.names, "of_variables", counted)
+    take, w = gradients(), tf.Variable(BIG)
+    for _ in range(5):
+        g = take(1.0)
+        gs.clip_by_global_norm(g, 10.0)
+        gs.clip_by_global_norm([g[0] + 1, g[2] + 1], 10.0)
+        gs.clip_by_value(g[0] + 1, -1.0, 1.0, variables=[w])
+    assert len(looked) == 4  # the tape's and one for each clip site
