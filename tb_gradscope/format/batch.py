@@ -29,8 +29,8 @@ class GradientRecords:
     Attributes:
       kept: int64 `[record]`, their positions in the input, increasing.
       values: float32 `[record, variable, statistic]`.
-      calls: int64 `[record]`.
-      records: int64 `[record]`.
+      calls, records, nonfinite, reasons: int64 `[record]`.
+      loss_scales: float32 `[record]`.
       errors: position in the input and reason of each of the others.
     """
 
@@ -38,6 +38,9 @@ class GradientRecords:
     values: Floats
     calls: Counts
     records: Counts
+    nonfinite: Counts
+    reasons: Counts
+    loss_scales: Floats
     errors: Errors
 
 
@@ -69,23 +72,27 @@ def decode_gradients(data: Sequence[Floats], variables: int) -> GradientRecords:
     """
     name = "gradient record"
     values = np.zeros((len(data), variables, STATISTIC_COUNT), np.float32)
-    counts = np.zeros((len(data), 2), np.int64)
+    counts = np.zeros((len(data), 3), np.int64)
+    numbers = np.zeros((len(data), 2), np.float32)
 
     def decode(positions: list[int]) -> None:
         nonlocal values
-        stack = _stack(name, data, positions, HEADER)
+        stack = stacked(name, data, positions, HEADER)
         expect_rows(name, size(name, stack[0, 1]), variables)
         decoded = decode_stack(stack)
         if len(positions) == len(data):
             values = decoded
         else:
             values[positions] = decoded
-        counts[positions] = get_counts(stack[:, 4:HEADER])
+        counts[positions] = get_counts(stack[:, 4:10])
+        numbers[positions] = stack[:, 10:HEADER]
 
-    kept, errors = _in_groups(data, decode)
+    kept, errors = in_groups(data, decode)
     if len(kept) != len(data):
-        values, counts = values[kept], counts[kept]
-    return GradientRecords(kept, values, counts[:, 0], counts[:, 1], errors)
+        values, counts, numbers = values[kept], counts[kept], numbers[kept]
+    calls, records, nonfinite = counts.T
+    reasons = numbers[:, 0].astype(np.int64)
+    return GradientRecords(kept, values, calls, records, nonfinite, reasons, numbers[:, 1], errors)
 
 
 def decode_clips(data: Sequence[Floats], variables: int) -> ClipRecords:
@@ -96,7 +103,7 @@ def decode_clips(data: Sequence[Floats], variables: int) -> ClipRecords:
     numbers = np.zeros((len(data), 4), np.float32)
 
     def decode(positions: list[int]) -> None:
-        stack = _stack(name, data, positions, CLIP_HEADER)
+        stack = stacked(name, data, positions, CLIP_HEADER)
         rows = size(name, stack[0, 1])
         expect_length(name, stack[0], CLIP_HEADER + rows * 2)
         expect_rows(name, rows, variables)
@@ -104,7 +111,7 @@ def decode_clips(data: Sequence[Floats], variables: int) -> ClipRecords:
         counts[positions] = get_counts(stack[:, 2:8])
         numbers[positions] = stack[:, 8:CLIP_HEADER]
 
-    kept, errors = _in_groups(data, decode)
+    kept, errors = in_groups(data, decode)
     return ClipRecords(kept, norms[kept], counts[kept], numbers[kept], errors)
 
 
@@ -114,17 +121,18 @@ def expect_rows(name: str, rows: int, variables: int) -> None:
         raise FormatError(f"A stored {name} has {rows} rows, its schema names {variables}.")
 
 
-def _stack(name: str, data: Sequence[Floats], positions: list[int], header: int) -> Floats:
-    checked(name, data[positions[0]], header)
+def stacked(
+    name: str, data: Sequence[Floats], positions: list[int], header: int, finite: int = 8
+) -> Floats:
+    """Returns stored forms of equal sizes as one `[record, n]`, their headers checked."""
+    checked(name, data[positions[0]], header, finite)
     stack = np.stack([data[position] for position in positions])
-    for row in np.flatnonzero(~np.isfinite(stack[:, :8]).all(axis=1)):
-        checked(name, stack[row], header)
+    for row in np.flatnonzero(~np.isfinite(stack[:, :finite]).all(axis=1)):
+        checked(name, stack[row], header, finite)
     return stack
 
 
-def _in_groups(
-    data: Sequence[Floats], decode: Callable[[list[int]], None]
-) -> tuple[Counts, Errors]:
+def in_groups(data: Sequence[Floats], decode: Callable[[list[int]], None]) -> tuple[Counts, Errors]:
     """Calls `decode` with positions of records of equal sizes; one by one where that fails."""
     groups: dict[object, list[int]] = {}
     for position, one in enumerate(data):

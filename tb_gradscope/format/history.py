@@ -90,6 +90,15 @@ class LossHistory:
         those states, -1 if never.
       traced_only: True where only tracing was seen, and no number ever came
         (the program ended before the first step did).
+      part_of: name of the loss that this one is a summand of, or "".
+      watched: the sentinel watched the calls between the records, so that the
+        first step with NaN or Inf is exact.
+      nonfinite: int64 `[record]`, calls so far with NaN or Inf, of those recorded
+        or watched.
+      reasons: int64 `[record]`, see `Reason`.
+      loss_scales: float32 `[record]`, divided out of all numbers; 1 for none.
+      spikes: int64 `[spike, 2]`, steps and `variables` positions at which the
+        sentinel saw a norm leave its recent range.
     """
 
     name: str
@@ -106,6 +115,12 @@ class LossHistory:
     first_seen: Steps
     last_seen: Steps
     traced_only: bool
+    part_of: str = ""
+    watched: bool = False
+    nonfinite: Counts = dataclasses.field(default_factory=lambda: np.zeros(0, np.int64))
+    reasons: Counts = dataclasses.field(default_factory=lambda: np.zeros(0, np.int64))
+    loss_scales: Floats = dataclasses.field(default_factory=lambda: np.zeros(0, np.float32))
+    spikes: Counts = dataclasses.field(default_factory=lambda: np.zeros((0, 2), np.int64))
 
     def __repr__(self) -> str:
         what = "only traced" if self.traced_only else _steps(self.steps)
@@ -154,6 +169,73 @@ class ClipHistory:
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
+class OptimizerHistory:
+    """All that was recorded of one optimizer.
+
+    Attributes:
+      name: unique within the run.
+      class_name: such as "Adam".
+      where: the call that applies the gradients, None if unknown.
+      label: which gradients reach it.
+      accumulation: micro-batches to one update, 1 for none.
+      has_loss_scale: True with mixed-precision loss scaling.
+      variables: int64 `[variable]`, positions in `RunHistory.variables`.
+      steps: int64 `[record]`, strictly increasing.
+      wall_times: float64 `[record]`.
+      values: float32 `[record, variable, statistic]` of the gradients as they
+        reached it: unscaled, reduced and accumulated, before its own clipping.
+      update_norms: float32 `[record, variable]`, L2 norm of what was added.
+      calls, applied, skipped: int64 `[record]`, cumulative; see `OptimizerRecord`.
+      loss_scales, learning_rates: float32 `[record]`.
+      skipped_steps: int64 `[skip]`, steps known to have been left out.
+    """
+
+    name: str
+    class_name: str
+    where: Place | None
+    label: Label
+    accumulation: int
+    has_loss_scale: bool
+    variables: Counts
+    steps: Steps
+    wall_times: Times
+    values: Floats
+    update_norms: Floats
+    calls: Counts
+    applied: Counts
+    skipped: Counts
+    loss_scales: Floats
+    learning_rates: Floats
+    skipped_steps: Steps
+
+    def __repr__(self) -> str:
+        count = _number(len(self.variables), "variable")
+        return f"<OptimizerHistory {self.name!r}: {_steps(self.steps)}, {count}>"
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class CosineHistory:
+    """How the gradients of two losses lie to each other on the variables they share.
+
+    Attributes:
+      losses: names of the two.
+      variables: int64 `[variable]`, positions in `RunHistory.variables`.
+      steps: int64 `[record]`, strictly increasing.
+      cosines: float32 `[record, variable]`, -1 to 1; NaN where either gradient is
+        missing, zero or not finite.
+    """
+
+    losses: tuple[str, str]
+    variables: Counts
+    steps: Steps
+    cosines: Floats
+
+    def __repr__(self) -> str:
+        one, other = self.losses
+        return f"<CosineHistory {one!r} and {other!r}: {_steps(self.steps)}>"
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
 class RunHistory:
     """One run: one folder of event files.
 
@@ -162,6 +244,8 @@ class RunHistory:
       variables: in the order first seen, which is the order of the sources.
       losses: in the order first seen.
       clips: in the order first seen.
+      optimizers: in the order first seen.
+      cosines: one for each pair of losses that share variables.
       problems: one sentence for each thing that could not be read.
     """
 
@@ -170,6 +254,8 @@ class RunHistory:
     losses: tuple[LossHistory, ...]
     clips: tuple[ClipHistory, ...]
     problems: tuple[str, ...]
+    optimizers: tuple[OptimizerHistory, ...] = ()
+    cosines: tuple[CosineHistory, ...] = ()
 
     def __repr__(self) -> str:
         losses = ", ".join(loss.name for loss in self.losses) or "none"

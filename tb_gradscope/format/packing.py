@@ -41,8 +41,15 @@ def get_counts(pairs: Floats) -> Counts:
     return pairs[..., 0::2].astype(np.int64) * _BASE + pairs[..., 1::2].astype(np.int64)
 
 
-def checked(name: str, data: Floats, header: int) -> Floats:
-    """Returns the data, a float32 vector with a header of this version, or raises FormatError."""
+def checked(name: str, data: Floats, header: int, finite: int = 8) -> Floats:
+    """Returns the data, a float32 vector with a header of this version, or raises FormatError.
+
+    Args:
+      name: what it is, for the message.
+      data: what was stored.
+      header: how many numbers there are at least.
+      finite: how many of them cannot be NaN or Inf.
+    """
     data = np.asarray(data)
     if data.dtype != np.float32 or data.ndim != 1 or len(data) < header:
         raise FormatError(
@@ -51,7 +58,7 @@ def checked(name: str, data: Floats, header: int) -> Floats:
             "something else."
         )
     check_version(name, float(data[0]))
-    if not np.isfinite(data[: min(header, 8)]).all():
+    if not np.isfinite(data[:finite]).all():
         raise FormatError(f"A stored {name} has a damaged header: {data[:8].tolist()}.")
     return np.ascontiguousarray(data)
 

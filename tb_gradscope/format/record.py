@@ -1,7 +1,8 @@
 """Records: one float32 tensor each, written often, hence small.
 
 A gradient record is
-    [version, rows, broken, ailing, calls (2), records (2)]        header
+    [version, rows, broken, ailing, calls (2), records (2),        header
+     nonfinite (2), reason, loss_scale]
     rows   x [norm, max_abs, mean, std, zero_fraction, variable_norm]
     broken x [row, nan_count (2), inf_count (2)]                   state NAN or INF now
     ailing x [row, none (2), zero (2), nan (2), inf (2)]           not OK at least once
@@ -35,10 +36,10 @@ from tb_gradscope.format.packing import (
     size,
     split,
 )
-from tb_gradscope.format.statistics import STATISTIC_COUNT, STORED, State, Statistic
+from tb_gradscope.format.statistics import STATISTIC_COUNT, STORED, Reason, State, Statistic
 from tb_gradscope.format.tags import FORMAT_VERSION
 
-HEADER = 8
+HEADER = 12
 _ROW = len(STORED)
 _BROKEN = 5
 _AILING = 9
@@ -63,12 +64,19 @@ class GradientRecord:
       records: records of this series so far, this one included.
       state_counts: int64 `[variable, COUNTED]`, records so far in which the
         variable was in that state. Totals survive however records are sampled.
+      nonfinite: calls so far, of those recorded or watched by the sentinel, in
+        which a gradient held NaN or Inf.
+      reason: a `Reason`, why this call was recorded.
+      loss_scale: the mixed-precision scale divided out of all numbers; 1 for none.
     """
 
     values: Floats
     calls: int
     records: int
     state_counts: Counts
+    nonfinite: int = 0
+    reason: int = Reason.CADENCE
+    loss_scale: float = 1.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,7 +156,8 @@ def encode_gradient(record: GradientRecord) -> Floats:
     put_counts(ailing_rows[:, 1:], record.state_counts[ailing])
 
     header: list[float] = [FORMAT_VERSION, len(values), len(broken), len(ailing)]
-    header += [*split(record.calls), *split(record.records)]
+    header += [*split(record.calls), *split(record.records), *split(record.nonfinite)]
+    header += [float(record.reason), record.loss_scale]
     parts = [np.array(header, np.float32), rows.ravel(), broken_rows.ravel(), ailing_rows.ravel()]
     return np.concatenate(parts)
 
@@ -162,7 +171,15 @@ def decode_gradient(data: Floats) -> GradientRecord:
     data = checked("gradient record", data, HEADER)
     stack = data[None]
     values, counts = decode_stack(stack), decode_state_counts(stack)
-    return GradientRecord(values[0], join(data[4:6]), join(data[6:8]), counts[0])
+    return GradientRecord(
+        values=values[0],
+        calls=join(data[4:6]),
+        records=join(data[6:8]),
+        state_counts=counts[0],
+        nonfinite=join(data[8:10]),
+        reason=int(data[10]),
+        loss_scale=float(data[11]),
+    )
 
 
 def decode_stack(stack: Floats) -> Floats:

@@ -49,6 +49,19 @@ class Statistic(enum.IntEnum):
     """L2 norm of the variable itself at that moment. NaN for sources that are no variables."""
 
 
+class Reason(enum.IntEnum):
+    """Why a call was recorded in full."""
+
+    CADENCE = 0
+    """Its turn had come."""
+    PATTERN = 1
+    """Other gradients were None than ever before."""
+    NONFINITE = 2
+    """The sentinel saw gradients turn to NaN or Inf."""
+    SPIKE = 3
+    """The sentinel saw a norm leave its own recent range."""
+
+
 STATISTIC_COUNT = len(Statistic)
 
 STORED = (
