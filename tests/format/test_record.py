@@ -133,12 +133,12 @@ SOMETHING = " or was written by something else."
         (
             lambda data: data[:7],
             "A stored gradient record is float32 of shape [7], expected a float32 vector of at "
-            "least 8" + DAMAGED + SOMETHING,
+            "least 12" + DAMAGED + SOMETHING,
         ),
         (
             lambda data: data.astype(np.float64),
             "A stored gradient record is float64 of shape [38], expected a float32 vector of at "
-            "least 8" + DAMAGED + SOMETHING,
+            "least 12" + DAMAGED + SOMETHING,
         ),
         (
             lambda data: data[None],
