@@ -1,0 +1,265 @@
+"""`exploding`: norms that grow and grow, jump, or start far too large.
+
+Seen: a norm that has grown a hundredfold over the run and still grows; records
+a hundred times above those before them; or first norms a thousand times what
+follows and the variable's own norm.
+
+Usually: the learning rate is too large, a recurrence multiplies, the loss is not
+normalised (summed rather than averaged), or the initial weights are too large.
+
+Try: a smaller learning rate or warm-up, `clip_by_global_norm` at about the 90th
+percentile of the norms seen here (Google's Tuning Playbook), a smaller
+initialisation, a mean in place of a sum.
+
+A norm is compared with the variable's own past alone. Growth that levels off (a
+branch that starts at zero) is healthy; so is a lone jump that clipping held.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from tb_gradscope.diagnose import words
+from tb_gradscope.diagnose.finding import Finding, Pattern, Severity, Span, where
+from tb_gradscope.diagnose.norms import (
+    Mask,
+    Norms,
+    Values,
+    log10,
+    median,
+    norms_of,
+    rank_correlation,
+)
+from tb_gradscope.diagnose.spans import span_of
+from tb_gradscope.diagnose.thresholds import Thresholds
+from tb_gradscope.format.history import LossHistory, RunHistory
+
+_WINDOW = 50  # records that show what is usual
+_CLEAR = 0.7  # rank correlation with time from which on a trend is one
+_STILL = 0.25  # share of the growth that the second half must have
+_LEAST_DEVIATION = 0.05  # of log10: 12 %, the noise of any mini-batch
+_BEYOND = 1e4  # a norm that no layer needs
+
+
+def exploding(run: RunHistory, thresholds: Thresholds) -> Iterator[Finding]:
+    """Yields losses whose gradients grow out of bounds."""
+    for loss in run.losses:
+        if loss.traced_only or len(loss.steps) < thresholds.min_records:
+            continue
+        norms = norms_of(loss)
+        grown = list(_growth(run, norms, thresholds))
+        yield from grown
+        if not grown:
+            spikes = list(_spikes(run, norms, thresholds))
+            yield from spikes or _initial(run, norms, thresholds)
+
+
+def _growth(run: RunHistory, norms: Norms, thresholds: Thresholds) -> Iterator[Finding]:
+    loss, regular = norms.loss, norms.regular
+    logs = log10(norms.norms[regular])
+    count = len(logs)
+    if count < thresholds.min_records:
+        return
+    third = max(2, count // 5)
+    early, middle, late = (
+        median(logs[:third]),
+        median(logs[(count - third) // 2 : (count + third) // 2]),
+        median(logs[-third:]),
+    )
+    growth = late - early
+    weights = log10(norms.weights[regular])
+    weight_growth = median(weights[-third:]) - median(weights[:third])
+    relative = late - median(weights[-third:])
+    with np.errstate(invalid="ignore"):
+        large = (relative >= 0) | (weight_growth >= 1) | (late >= np.log10(_BEYOND))
+        candidates = (growth >= np.log10(thresholds.growth)) & large
+        candidates &= (late - middle) >= _STILL * growth
+    found = [
+        column
+        for column in np.flatnonzero(candidates).tolist()
+        if rank_correlation(logs[:, column]) >= _CLEAR
+    ]
+    if not found:
+        return
+    worst = max(found, key=lambda column: growth[column])
+    steps = loss.steps[regular]
+    onset = _onset(logs[:, worst], float(early[worst]))
+    ratio = float(10 ** growth[worst])
+    broken = bool(np.isnan(norms.whole[-1]))
+    variables = _names(run, loss, found)
+    severity: Severity = "error" if ratio >= 100 * thresholds.growth or broken else "warning"
+    span = Span(int(steps[onset]), int(loss.steps[-1]), "from", count - onset)
+    yield Finding(
+        kind="exploding",
+        severity=severity,
+        loss=loss.name,
+        variables=variables,
+        span=span,
+        message=(
+            f"The gradient of {words.loss_name(loss)} explodes: the norm for "
+            f"{words.named((_name(run, loss, worst),))} has grown {words.times(ratio)} since "
+            f"step {span.first} and still grows ({words.amount(10 ** float(early[worst]))} -> "
+            f"{words.amount(10 ** float(late[worst]))})"
+            + (f", and that of {len(found) - 1} more." if len(found) > 1 else ".")
+        ),
+        advice=(
+            "Lower the learning rate (or warm it up), and clip with gs.clip_by_global_norm at "
+            f"about {words.amount(_clip_at(norms))}, what was usual before."
+        ),
+        where=where(loss.where),
+        evidence={
+            "threshold": thresholds.growth,
+            "growth": ratio,
+            "norm_before": 10 ** float(early[worst]),
+            "norm": 10 ** float(late[worst]),
+        },
+    )
+
+
+def _spikes(run: RunHistory, norms: Norms, thresholds: Thresholds) -> Iterator[Finding]:
+    loss = norms.loss
+    whole = log10(norms.whole)
+    above = _above(whole, norms.regular, thresholds)
+    columns: npt.NDArray[np.int64] = np.zeros(0, np.int64)
+    if not above.any():
+        return
+    at = np.flatnonzero(above)
+    usual = median(whole[~above])
+    peak = int(at[np.argmax(whole[at])])
+    ratio = float(10 ** (whole[peak] - usual))
+    share = norms.norms[peak] / max(norms.whole[peak], 1e-300)
+    columns = np.flatnonzero(np.nan_to_num(share) >= 0.3)
+    culprits = _names(run, loss, columns.tolist())
+    span = span_of(loss.steps, above)
+    after_is_broken = bool(np.isnan(norms.whole[at[-1] :]).any())
+    held = _is_clipped(run, loss)
+    severity: Severity = "warning"
+    if after_is_broken:
+        severity = "error"
+    elif held or len(at) < 3:
+        severity = "info"
+    yield Finding(
+        kind="exploding",
+        severity=severity,
+        loss=loss.name,
+        variables=culprits,
+        span=span,
+        message=(
+            f"The gradient of {words.loss_name(loss)} jumps {words.when(span)}: up to "
+            f"{words.times(ratio)} what is usual (norm {words.amount(10 ** float(whole[peak]))} "
+            f"at step {loss.steps[peak]}, usually {words.amount(10 ** float(usual))})"
+            + (f", most of it in {words.named(culprits)}" if culprits else "")
+            + (", then it is not finite any more." if after_is_broken else ".")
+        ),
+        advice=(
+            "Clipping held it; look at the data of these steps."
+            if held
+            else f"Clip with gs.clip_by_global_norm at about {words.amount(_clip_at(norms))}, "
+            "and look at the data of these steps."
+        ),
+        where=where(loss.where),
+        evidence={
+            "threshold": thresholds.spike,
+            "ratio": ratio,
+            "usual_norm": 10 ** float(usual),
+            "norm": 10 ** float(whole[peak]),
+            "largest_at_step": int(loss.steps[peak]),
+        },
+    )
+
+
+def _initial(run: RunHistory, norms: Norms, thresholds: Thresholds) -> Iterator[Finding]:
+    loss = norms.loss
+    first = norms.norms[: max(1, min(3, len(norms.norms) - 2))]
+    later = median(norms.norms[len(first) :])
+    start = median(first)
+    weights = median(norms.weights[: len(first)])
+    with np.errstate(all="ignore"):
+        drop, relative = start / later, start / weights
+        begins = (drop >= thresholds.initial) & (relative >= thresholds.initial)
+        stays = relative >= 10 * thresholds.initial
+    found = np.flatnonzero(begins | stays)
+    if not len(found):
+        return
+    worst = int(found[np.argmax(relative[found])])
+    count = len(first) if begins[worst] else loss.records
+    last = loss.steps[len(first) - 1] if begins[worst] else loss.steps[-1]
+    pattern: Pattern = "intermittent" if begins[worst] else "all"
+    span = Span(int(loss.steps[0]), int(last), pattern, count)
+    ratio = f"{words.times(float(relative[worst]))} the variable's own norm"
+    if begins[worst]:
+        ratio += f" and {words.times(float(drop[worst]))} what follows"
+    yield Finding(
+        kind="exploding",
+        severity="warning",
+        loss=loss.name,
+        variables=_names(run, loss, found.tolist()),
+        span=span,
+        message=(
+            f"The gradient of {words.loss_name(loss)} is far too large "
+            f"{'in the first steps' if begins[worst] else 'from the first step on'}: for "
+            f"{_name(run, loss, worst)} {ratio}"
+            + (f", and so for {len(found) - 1} more." if len(found) > 1 else ".")
+        ),
+        advice=(
+            "Make the initial weights or the scale of the inputs and targets smaller, or warm "
+            "the learning rate up."
+        ),
+        where=where(loss.where),
+        evidence={
+            "threshold": thresholds.initial,
+            "ratio": float(drop[worst]),
+            "to_variable": float(relative[worst]),
+        },
+    )
+
+
+def _above(logs: Values, regular: Mask, thresholds: Thresholds) -> Mask:
+    """Tells which records stand far above those before them."""
+    above = np.zeros(len(logs), bool)
+    past: list[float] = []
+    for position, value in enumerate(logs):
+        if len(past) >= thresholds.min_records and np.isfinite(value):
+            recent = np.array(past[-_WINDOW:])
+            usual = float(np.median(recent))
+            deviation = max(1.4826 * float(np.median(np.abs(recent - usual))), _LEAST_DEVIATION)
+            height = value - usual
+            above[position] = (
+                height >= np.log10(thresholds.spike)
+                and height >= thresholds.spike_deviations * deviation
+            )
+        if np.isfinite(value) and regular[position]:
+            past.append(float(value))
+    return above
+
+
+def _onset(logs: Values, early: float) -> int:
+    """Returns the first record from which on the norm stays above ten times the early one."""
+    below = np.flatnonzero(~(logs > early + 1))
+    return int(min(below[-1] + 1, len(logs) - 1)) if len(below) else 0
+
+
+def _clip_at(norms: Norms) -> float:
+    """Returns the 90th percentile of the first half of the norms."""
+    whole = norms.whole[: max(2, len(norms.whole) // 2)]
+    whole = whole[np.isfinite(whole)]
+    return float(np.percentile(whole, 90)) if len(whole) else 1.0
+
+
+def _is_clipped(run: RunHistory, loss: LossHistory) -> bool:
+    names = {run.variables[position].name for position in loss.variables}
+    return any(
+        bool(len(clip.clipped) and clip.clipped[-1] and names & set(clip.variables))
+        for clip in run.clips
+    )
+
+
+def _name(run: RunHistory, loss: LossHistory, column: int) -> str:
+    return str(run.variables[loss.variables[column]].name)
+
+
+def _names(run: RunHistory, loss: LossHistory, columns: list[int]) -> tuple[str, ...]:
+    return tuple(_name(run, loss, column) for column in columns)

@@ -1,0 +1,43 @@
+"""All rules applied to a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from tb_gradscope.diagnose.balance import balance
+from tb_gradscope.diagnose.clipping import clipping
+from tb_gradscope.diagnose.exploding import exploding
+from tb_gradscope.diagnose.finding import Finding, order
+from tb_gradscope.diagnose.missing import missing
+from tb_gradscope.diagnose.nonfinite import nonfinite
+from tb_gradscope.diagnose.thresholds import Thresholds
+from tb_gradscope.diagnose.updates import update_ratio
+from tb_gradscope.diagnose.vanishing import vanishing
+from tb_gradscope.diagnose.zero import zero
+from tb_gradscope.format.history import RunHistory
+
+Rule = Callable[[RunHistory, Thresholds], Iterator[Finding]]
+
+RULES: tuple[Rule, ...] = (
+    missing,
+    nonfinite,
+    exploding,
+    vanishing,
+    zero,
+    clipping,
+    balance,
+    update_ratio,
+)
+
+DEFAULT = Thresholds()
+
+
+def findings(run: RunHistory, thresholds: Thresholds = DEFAULT) -> tuple[Finding, ...]:
+    """Returns what is wrong with a run: worst first, then earliest.
+
+    Args:
+      run: its history.
+      thresholds: what numbers are compared with.
+    """
+    found = [finding for rule in RULES for finding in rule(run, thresholds)]
+    return tuple(sorted(found, key=order))

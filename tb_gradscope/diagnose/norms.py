@@ -1,0 +1,91 @@
+"""Norms over time, as the rules look at them."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+
+import numpy as np
+import numpy.typing as npt
+
+from tb_gradscope.format.history import LossHistory
+from tb_gradscope.format.statistics import Reason, State, Statistic
+
+Values = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Norms:
+    """The norms of one loss.
+
+    Attributes:
+      loss: whose.
+      norms: float64 `[record, variable]`; NaN where there is none that is finite.
+      weights: float64 `[record, variable]`, norms of the variables themselves.
+      states: int64 `[record, variable]`.
+      regular: bool `[record]`, recorded because their turn had come, and not
+        because the sentinel saw something: these show what is usual.
+    """
+
+    loss: LossHistory
+    norms: Values
+    weights: Values
+    states: npt.NDArray[np.int64]
+    regular: Mask
+
+    @functools.cached_property
+    def whole(self) -> Values:
+        """L2 norm of the whole gradient, float64 `[record]`; NaN where any part is not finite."""
+        broken = np.isin(self.states, (State.NAN, State.INF)).any(axis=1)
+        there = np.isfinite(self.norms).any(axis=1)
+        norms = np.nan_to_num(self.norms)
+        largest = norms.max(axis=1, initial=0)
+        scale = np.where(largest > 0, largest, 1)
+        whole = scale * np.sqrt(((norms / scale[:, None]) ** 2).sum(axis=1))
+        return np.where(there & ~broken, whole, np.nan)
+
+
+def norms_of(loss: LossHistory) -> Norms:
+    """Returns the norms of a loss."""
+    values = loss.values.astype(np.float64)
+    states = loss.values[:, :, Statistic.STATE].astype(np.int64)
+    finite = np.isin(states, (State.OK, State.ZERO))
+    regular = np.ones(len(loss.steps), bool)
+    if len(loss.reasons) == len(loss.steps):
+        regular = np.isin(loss.reasons, (Reason.CADENCE, Reason.PATTERN))
+    return Norms(
+        loss=loss,
+        norms=np.where(finite, values[:, :, Statistic.NORM], np.nan),
+        weights=values[:, :, Statistic.VARIABLE_NORM],
+        states=states,
+        regular=regular,
+    )
+
+
+def median(values: Values) -> Values:
+    """Returns the median over the first axis of what is not NaN; NaN where nothing is."""
+    values = np.asarray(values, np.float64)
+    if not len(values):
+        return np.full(values.shape[1:], np.nan)
+    ordered = np.sort(values, axis=0)  # NaN come last
+    count = np.sum(~np.isnan(values), axis=0, keepdims=True)
+    low = np.take_along_axis(ordered, np.maximum(count - 1, 0) // 2, axis=0)
+    high = np.take_along_axis(ordered, np.minimum(count // 2, len(values) - 1), axis=0)
+    middle: Values = np.where(count > 0, (low + high) / 2, np.nan)[0]
+    return middle
+
+
+def log10(values: Values) -> Values:
+    """Returns the logarithm; NaN of what is not positive."""
+    with np.errstate(all="ignore"):
+        return np.where(values > 0, np.log10(values), np.nan)
+
+
+def rank_correlation(values: Values) -> float:
+    """Returns Spearman's rank correlation of values with their positions; 0 of fewer than 3."""
+    values = values[np.isfinite(values)]
+    if len(values) < 3 or np.ptp(values) == 0:
+        return 0.0
+    ranks = np.argsort(np.argsort(values, kind="stable"), kind="stable").astype(float)
+    return float(np.corrcoef(np.arange(len(values)), ranks)[0, 1])

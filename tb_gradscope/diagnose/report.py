@@ -1,0 +1,130 @@
+"""The report that other programs read: findings as JSON, to the letter, and as Markdown."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from tb_gradscope.diagnose.finding import SEVERITIES, Finding, Severity
+from tb_gradscope.format.history import RunHistory
+
+FORMAT = 1
+"""Version of the JSON report."""
+
+Findings = Mapping[str, tuple[Finding, ...]]
+
+
+def as_json(runs: Mapping[str, RunHistory], findings: Findings) -> dict[str, Any]:
+    """Returns the report as JSON objects.
+
+    Args:
+      runs: by name.
+      findings: of each run.
+    """
+    return {
+        "format": FORMAT,
+        "runs": {name: _run(run, findings[name]) for name, run in runs.items()},
+    }
+
+
+def as_markdown(runs: Mapping[str, RunHistory], findings: Findings) -> str:
+    """Returns the report as Markdown, for a pull request."""
+    return "\n".join(line for name, run in runs.items() for line in _page(run, findings[name]))
+
+
+def stands(findings: Findings, severity: Severity) -> bool:
+    """Tells whether there is a finding of that severity or a worse one."""
+    worst = SEVERITIES[: SEVERITIES.index(severity) + 1]
+    return any(one.severity in worst for found in findings.values() for one in found)
+
+
+def steps_of(run: RunHistory) -> np.typing.NDArray[np.int64]:
+    """Returns the steps of which a run has numbers, sorted."""
+    of = [loss.steps for loss in run.losses if not loss.traced_only]
+    of += [clip.steps for clip in run.clips]
+    of += [optimizer.steps for optimizer in run.optimizers]
+    return np.unique(np.concatenate([np.zeros(0, np.int64), *of]))
+
+
+def _run(run: RunHistory, found: tuple[Finding, ...]) -> dict[str, Any]:
+    steps = steps_of(run)
+    return {
+        "steps": {
+            "first": int(steps[0]) if len(steps) else None,
+            "last": int(steps[-1]) if len(steps) else None,
+            "recorded": len(steps),
+        },
+        "losses": list(dict.fromkeys(loss.name for loss in run.losses)),
+        "variables": [variable.name for variable in run.variables],
+        "findings": [_finding(one) for one in found],
+        "problems": list(run.problems),
+    }
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    where = finding.where
+    return {
+        "kind": finding.kind,
+        "cause": finding.cause,
+        "severity": finding.severity,
+        "loss": finding.loss,
+        "other_loss": finding.other_loss,
+        "variables": list(finding.variables),
+        "first_step": finding.span.first,
+        "last_step": finding.span.last,
+        "steps": finding.span.pattern,
+        "count": finding.span.count,
+        "where": None
+        if where is None
+        else {
+            "file": where.file,
+            "line": where.line,
+            "code": where.code,
+            "op": where.op or None,
+        },
+        "evidence": {name: _number(value) for name, value in finding.evidence.items()},
+        "message": finding.message,
+        "advice": finding.advice,
+    }
+
+
+def _number(value: float | int | str | None) -> float | int | str | None:
+    """Returns a value that JSON has: no NaN, no infinity."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value
+
+
+def _page(run: RunHistory, found: tuple[Finding, ...]) -> Iterator[str]:
+    steps = steps_of(run)
+    yield f"## {_text(run.name)}"
+    yield ""
+    if len(steps):
+        yield f"Steps {steps[0]} to {steps[-1]}, {len(steps)} recorded."
+    if not found:
+        yield "Nothing found."
+    else:
+        yield ""
+        yield "| | finding | where |"
+        yield "|---|---|---|"
+    for one in found:
+        where = ""
+        if one.where is not None:
+            where = f"`{_code(one.where.file)}:{one.where.line}`"
+            where += f"<br>`{_code(one.where.code)}`" if one.where.code else ""
+        kind = f"{one.severity}: {one.kind}" + (f" ({one.cause})" if one.cause else "")
+        yield f"| **{kind}** | {_text(one.message)} {_text(one.advice)} | {where} |"
+    yield ""
+
+
+def _text(text: str) -> str:
+    """Returns text that Markdown shows as it is."""
+    escaped = "".join(f"\\{letter}" if letter in r"\`*_[]<>|#" else letter for letter in text)
+    return " ".join(escaped.split())
+
+
+def _code(text: str) -> str:
+    return " ".join(text.replace("`", "'").replace("|", "\\|").split())

@@ -1,0 +1,103 @@
+"""`update_ratio`: updates far too large or too small for the variable.
+
+Seen: for each kernel, the L2 norm of what the optimizer added to the norm of the
+kernel itself. A thousandth is a rule of thumb (Stanford CS231n, "Ratio of
+weights:updates").
+
+Usually: a learning rate that is off by orders of magnitude; far too small also
+where the gradient vanishes, or a schedule that has reached zero.
+
+Try: a learning rate that brings the ratio near 1e-3.
+
+Kernels only: biases and gains start at zero, where any update is infinitely large.
+Steps that the optimizer left out do not count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from tb_gradscope.diagnose import words
+from tb_gradscope.diagnose.finding import Finding, where
+from tb_gradscope.diagnose.norms import Mask, Values, median
+from tb_gradscope.diagnose.roles import role
+from tb_gradscope.diagnose.spans import span_of
+from tb_gradscope.diagnose.thresholds import Thresholds
+from tb_gradscope.format.history import OptimizerHistory, RunHistory, Steps
+from tb_gradscope.format.statistics import Statistic
+
+_MOSTLY = 0.8
+
+
+def update_ratio(run: RunHistory, thresholds: Thresholds) -> Iterator[Finding]:
+    """Yields optimizers whose updates do not fit the variables."""
+    for optimizer in run.optimizers:
+        columns = [
+            column
+            for column, position in enumerate(optimizer.variables)
+            if role(run.variables[position]) in ("kernel", "recurrent", "attention")
+        ]
+        if not columns:
+            continue
+        weights = optimizer.values[:, columns, Statistic.VARIABLE_NORM].astype(np.float64)
+        updates = optimizer.update_norms[:, columns].astype(np.float64)
+        applied = np.nan_to_num(updates).any(axis=1)
+        steps = optimizer.steps[applied]
+        if len(steps) < thresholds.min_records:
+            continue
+        ratios = np.where(weights > 0, updates / np.where(weights > 0, weights, 1), np.nan)[applied]
+        # What is large for a kernel that starts at zero is over after a few steps.
+        settled = max(1, len(ratios) // 10)
+        names = [run.variables[optimizer.variables[column]].name for column in columns]
+        large, small = ratios > thresholds.update_large, ratios < thresholds.update_small
+        for is_large, mask in ((True, large), (False, small)):
+            often = mask[settled:].mean(axis=0) >= _MOSTLY
+            if often.any() if is_large else often.all():
+                yield _finding(optimizer, steps, ratios, mask, often, names, is_large, thresholds)
+
+
+def _finding(
+    optimizer: OptimizerHistory,
+    steps: Steps,
+    ratios: Values,
+    mask: Mask,
+    often: Mask,
+    names: list[str],
+    is_large: bool,
+    thresholds: Thresholds,
+) -> Finding:
+    found = tuple(name for name, here in zip(names, often, strict=True) if here)
+    typical = median(ratios)
+    worst = int(np.nanargmax(np.where(often, typical if is_large else -typical, np.nan)))
+    span = span_of(steps, np.any(mask[:, often], axis=1))
+    word = "large" if is_large else "small"
+    limit = thresholds.update_large if is_large else thresholds.update_small
+    rate = float(median(optimizer.learning_rates.astype(np.float64)))
+    text = (
+        f"The updates of {optimizer.name} are far too {word} {words.when(span)}: that of "
+        f"{names[worst]} is {words.amount(float(typical[worst]))} of the variable's norm, 1e-3 is "
+        "usual"
+    )
+    if len(found) > 1:
+        text += f"; so for {len(found)} kernels of {len(names)}"
+    advice = f"{'Lower' if is_large else 'Raise'} the learning rate"
+    if np.isfinite(rate):
+        advice += f", now {words.amount(rate)}"
+    return Finding(
+        kind="update_ratio",
+        severity="warning" if is_large else "info",
+        loss=None,
+        variables=found,
+        span=span,
+        message=text + ".",
+        advice=advice + ", until the ratio is near 1e-3.",
+        where=where(optimizer.where),
+        evidence={
+            "threshold": limit,
+            "optimizer": optimizer.name,
+            "ratio": float(typical[worst]),
+            "learning_rate": rate if np.isfinite(rate) else None,
+        },
+    )

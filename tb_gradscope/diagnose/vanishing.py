@@ -1,0 +1,136 @@
+"""`vanishing`: gradients that shrink on their way back, layer by layer, to nothing.
+
+Seen: among the kernels (kernels only: biases, normalisation, embeddings and
+attention have scales of their own), those near the input have a thousandth of
+the root mean square of those near the loss, falling steadily with depth; or all
+gradients are so small that not even Adam makes a step of them.
+
+Usually: saturating activations (sigmoid, tanh) in a deep stack, weights that
+start too small, or a loss multiplied by a tiny factor.
+
+Try: ReLU-like activations with he_normal, residual connections, normalisation;
+for tiny losses a mean over fewer things or a factor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from tb_gradscope.diagnose import words
+from tb_gradscope.diagnose.finding import Finding, Span, where
+from tb_gradscope.diagnose.norms import Norms, Values, log10, median, norms_of, rank_correlation
+from tb_gradscope.diagnose.roles import role
+from tb_gradscope.diagnose.thresholds import Thresholds
+from tb_gradscope.format.history import RunHistory
+
+_FEWEST = 4  # kernels that make a profile
+_STEADY = 0.8  # rank correlation with depth
+_SMALL = 1e-4  # of the variable's norm: what is larger still moves it
+
+
+def vanishing(run: RunHistory, thresholds: Thresholds) -> Iterator[Finding]:
+    """Yields losses whose gradients die away with depth, or are nothing from the start."""
+    for loss in run.losses:
+        if loss.traced_only or len(loss.steps) < thresholds.min_records:
+            continue
+        norms = norms_of(loss)
+        columns = [
+            column
+            for column, position in enumerate(loss.variables)
+            if role(run.variables[position]) == "kernel"
+        ]
+        if not columns:
+            continue
+        sizes = np.array(
+            [max(1, abs(int(np.prod(run.variables[loss.variables[c]].shape)))) for c in columns]
+        )
+        found = _profile(run, norms, columns, sizes, thresholds)
+        yield from found or _tiny(norms, columns, sizes, thresholds)
+
+
+def _profile(
+    run: RunHistory, norms: Norms, columns: list[int], sizes: Values, thresholds: Thresholds
+) -> list[Finding]:
+    if len(columns) < _FEWEST:
+        return []
+    loss = norms.loss
+    rms = log10(norms.norms[:, columns] / np.sqrt(sizes))
+    half = rms[-max(thresholds.min_records, len(rms) // 2) :]
+    typical = median(half)
+    third = max(1, len(columns) // 3)
+    shallow, deep = median(typical[:third]), median(typical[-third:])
+    gap = float(deep - shallow)
+    relative = norms.norms[:, columns[:third]] / np.where(
+        norms.weights[:, columns[:third]] > 0, norms.weights[:, columns[:third]], np.nan
+    )
+    if not (
+        gap >= np.log10(thresholds.vanishing)
+        and rank_correlation(typical) >= _STEADY
+        and float(median(median(relative[-len(half) :]))) < _SMALL
+    ):
+        return []
+    names = [run.variables[loss.variables[column]].name for column in columns]
+    small = tuple(
+        name
+        for name, value in zip(names, typical, strict=True)
+        if value <= deep - np.log10(thresholds.vanishing)
+    )
+    per_layer = 10 ** (gap / max(1, len(columns) - third))
+    span = Span(int(loss.steps[0]), int(loss.steps[-1]), "all", loss.records)
+    return [
+        Finding(
+            kind="vanishing",
+            severity="warning",
+            loss=loss.name,
+            variables=small,
+            span=span,
+            message=(
+                f"The gradient of {words.loss_name(loss)} vanishes on its way back: from "
+                f"{names[-1]} to {names[0]} it shrinks {words.times(10**gap)}, about "
+                f"{per_layer:.1f} times a layer, so {words.named(small)} hardly learn."
+            ),
+            advice=(
+                "Use ReLU-like activations with he_normal in place of saturating ones, or add "
+                "residual connections or normalisation between the layers."
+            ),
+            where=where(loss.where),
+            evidence={
+                "threshold": thresholds.vanishing,
+                "ratio": float(10**gap),
+                "per_layer": per_layer,
+                "smallest_rms": float(10 ** np.nanmin(typical)),
+            },
+        )
+    ]
+
+
+def _tiny(
+    norms: Norms, columns: list[int], sizes: Values, thresholds: Thresholds
+) -> Iterator[Finding]:
+    """Yields where the very first gradients were too small, so that it is no convergence."""
+    loss = norms.loss
+    first = norms.norms[: thresholds.min_records, columns] / np.sqrt(sizes)
+    largest = float(np.nanmax(median(first), initial=0))
+    if not 0 < largest < thresholds.vanished:
+        return
+    span = Span(int(loss.steps[0]), int(loss.steps[-1]), "all", loss.records)
+    yield Finding(
+        kind="vanishing",
+        severity="warning",
+        loss=loss.name,
+        variables=(),
+        span=span,
+        message=(
+            f"The gradient of {words.loss_name(loss)} is next to nothing from the first step on: "
+            f"the root mean square of the largest kernel's is {words.amount(largest)}, below what "
+            "Adam's epsilon of 1e-7 lets through."
+        ),
+        advice=(
+            "Look for a saturated output, a tiny factor on the loss or a mean over too much; "
+            "else multiply the loss, or lower the optimizer's epsilon."
+        ),
+        where=where(loss.where),
+        evidence={"threshold": thresholds.vanished, "rms": largest},
+    )

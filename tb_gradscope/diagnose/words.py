@@ -1,0 +1,81 @@
+"""The phrases that findings are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from tb_gradscope.diagnose.finding import Span
+from tb_gradscope.format.history import Label, LossHistory
+
+_NAMED = 3
+
+
+def named(variables: Sequence[str]) -> str:
+    """Names variables, a whole stack of them by its layers: "enc/kernel and 12 more of enc"."""
+    if len(variables) <= _NAMED:
+        return _joined(variables)
+    prefix = _common(variables)
+    rest = f"{len(variables) - 1} more"
+    return f"{variables[0]} and {rest}" + (f" of {prefix}" if prefix else "")
+
+
+def when(span: Span) -> str:
+    """Says when: "at every step", "from step 40 on", "at step 7 only", "7 times, steps 3 to 90"."""
+    if span.pattern == "all":
+        if span.count <= 1:
+            return f"at step {span.first}"
+        return f"at every recorded step ({span.first} to {span.last})"
+    if span.pattern == "from":
+        return f"from step {span.first} on"
+    if span.pattern == "once":
+        return f"at step {span.first} only"
+    return f"in {span.count} records, steps {span.first} to {span.last}"
+
+
+def amount(value: float) -> str:
+    """Returns a number in three digits."""
+    return "NaN" if np.isnan(value) else "Inf" if np.isinf(value) else f"{value:.3g}"
+
+
+def times(ratio: float) -> str:
+    """Returns a ratio: "12 times", "2e+05 times"."""
+    if not np.isfinite(ratio):
+        return "infinitely many times"
+    return f"{ratio:.0f} times" if ratio < 1e5 else f"{ratio:.0e} times"
+
+
+def percent(fraction: float) -> str:
+    """Returns a fraction in per cent."""
+    return f"{100 * fraction:.0f} %"
+
+
+def loss_name(loss: LossHistory) -> str:
+    """Names a loss, and which of its gradients where there are several."""
+    return f"{loss.name}{_which(loss.label)}"
+
+
+def _which(label: Label) -> str:
+    parts = []
+    if label.replicas > 1:
+        parts.append("reduced over replicas" if label.replica < 0 else f"replica {label.replica}")
+    if label.batch != "whole":
+        parts.append(label.batch.replace("_", "-"))
+    return f" ({', '.join(parts)})" if parts else ""
+
+
+def _joined(names: Sequence[str]) -> str:
+    if len(names) < 2:
+        return "".join(names)
+    return f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _common(names: Sequence[str]) -> str:
+    parts = [name.replace(".", "/").split("/")[:-1] for name in names]
+    common = []
+    for level in zip(*parts, strict=False):
+        if len(set(level)) > 1:
+            break
+        common.append(level[0])
+    return "/".join(common)

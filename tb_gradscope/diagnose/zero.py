@@ -1,0 +1,101 @@
+"""`zero`: gradients that are nothing but exact zeros, and stay so.
+
+Seen: every element exactly 0, in all records or from some step on.
+
+Usually: a layer whose ReLUs all died, a weight of zero behind it through which
+nothing flows back (a symmetric start), an output that is clipped, rounded or
+masked, or a hinge-like loss that is already satisfied.
+
+Try: a smaller learning rate or leaky activations for dead units, another
+initialiser for weights that start at zero, and a look at masks and `tf.maximum`.
+
+A zero in the first few records only (a branch that starts at zero), or now and
+then (a batch without such examples), is healthy and not reported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from tb_gradscope.diagnose import words
+from tb_gradscope.diagnose.finding import Finding, Span, where
+from tb_gradscope.diagnose.spans import state_span
+from tb_gradscope.diagnose.thresholds import Thresholds
+from tb_gradscope.format.history import LossHistory, RunHistory
+from tb_gradscope.format.statistics import State, Statistic
+
+
+def zero(run: RunHistory, thresholds: Thresholds) -> Iterator[Finding]:
+    """Yields groups of variables whose gradients are zero for good."""
+    for loss in run.losses:
+        groups: dict[tuple[int, str], list[tuple[int, Span]]] = {}
+        for column in range(len(loss.variables)):
+            span = state_span(loss, column, State.ZERO)
+            if span is None or span.pattern not in ("all", "from"):
+                continue
+            if _last(loss, column, State.ZERO) >= thresholds.min_records:
+                groups.setdefault((span.first, span.pattern), []).append((column, span))
+        for found in groups.values():
+            columns = [column for column, _ in found]
+            span = max((span for _, span in found), key=lambda span: span.count)
+            yield _finding(run, loss, columns, span)
+
+
+def _finding(run: RunHistory, loss: LossHistory, columns: list[int], span: Span) -> Finding:
+    names = tuple(run.variables[loss.variables[column]].name for column in columns)
+    asked = int(np.count_nonzero(loss.values[-1, :, Statistic.STATE] != State.ABSENT))
+    whole = len(columns) == asked
+    reason, advice = _reason(run, loss, columns, span, whole)
+    text = f"The gradient of {words.loss_name(loss)} for "
+    text += f"all {asked} variables" if whole and asked > 1 else words.named(names)
+    return Finding(
+        kind="zero",
+        severity="warning",
+        loss=loss.name,
+        variables=names,
+        span=span,
+        message=f"{text} is exactly zero {words.when(span)}{reason}.",
+        advice=advice,
+        where=where(loss.where),
+        evidence={"threshold": None, "records": span.count},
+    )
+
+
+def _reason(
+    run: RunHistory, loss: LossHistory, columns: list[int], span: Span, whole: bool
+) -> tuple[str, str]:
+    """Returns what the pattern shows, and what to try."""
+    norms = loss.values[-1, :, Statistic.VARIABLE_NORM]
+    still = [
+        run.variables[loss.variables[column]].name
+        for column in range(max(columns), len(loss.variables))
+        if norms[column] == 0 and len(run.variables[loss.variables[column]].shape) >= 2
+    ]
+    if still and span.pattern == "all":
+        return (
+            f": {words.named(still)} is all zero, so nothing flows back through it",
+            "Start that kernel with random numbers (glorot_uniform) rather than zeros.",
+        )
+    if whole:
+        return (
+            ": the loss has no slope at all",
+            "Look for a clip, round, mask or tf.maximum that the whole loss goes through, and "
+            "whether its condition is always met.",
+        )
+    last = run.variables[loss.variables[max(columns)]]
+    layer = f"{last.layer}: " if last.layer else ""
+    return (
+        f": nothing flows back past {last.layer or last.name}",
+        f"{layer}look at the activation behind it (dead ReLUs: a smaller learning rate, "
+        "leaky_relu, a bias above zero), or at a mask or multiplication by zero.",
+    )
+
+
+def _last(loss: LossHistory, column: int, state: State) -> int:
+    """Returns in how many of the last records in a row the variable was in a state."""
+    states = loss.values[:, column, Statistic.STATE]
+    states = states[states != State.ABSENT]
+    other = np.flatnonzero(states != state)
+    return len(states) - (int(other[-1]) + 1 if len(other) else 0)
