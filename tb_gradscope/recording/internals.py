@@ -78,3 +78,50 @@ def summary_resource(writer: Any) -> Any | None:
         return writer._resource
     except AttributeError:
         return None
+
+
+def replica_index(context: Any) -> int:
+    """Returns the number of a replica among all.
+
+    Without the private name, each call adds a constant to the program's graph.
+
+    Raises:
+      NotImplementedError: it is known on the device only.
+    """
+    index = getattr(context, "_replica_id_in_sync_group", None)
+    if not isinstance(index, int):
+        index = tf.get_static_value(context.replica_id_in_sync_group)
+    if index is None:
+        raise NotImplementedError("which replica runs here is known on the device only")
+    return int(index)
+
+
+def eager_device() -> str | None:
+    """Returns the device of `with tf.device(...)` around eager code or the function it traces.
+
+    Without the private name: None. A function that XLA compiles for any but the first
+    device then fails while it is recorded.
+    """
+    try:
+        from tensorflow.python.eager import context
+
+        return context.context().device_name or None
+    except (ImportError, AttributeError):
+        return None
+
+
+def cluster_task() -> tuple[str, int, list[str]] | None:
+    """Returns job and number of this process in the cluster it joined, and all jobs.
+
+    Without the private name, `TF_CONFIG` alone is asked.
+    """
+    try:
+        from tensorflow.python.eager import context
+
+        joined = context.context()
+        server = joined._server_def or joined._collective_ops_server_def
+        if server is None:
+            return None
+        return server.job_name, server.task_index, [job.name for job in server.cluster.job]
+    except (ImportError, AttributeError):
+        return None
