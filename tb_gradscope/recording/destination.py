@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import functools
 import os
+import threading
 import time
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any
 
@@ -24,6 +27,8 @@ _here: contextvars.ContextVar[tuple[Recorder, ...]] = contextvars.ContextVar(
 )
 _everywhere: list[Recorder] = []
 _opened: dict[str, int] = {}
+_awaited: list[Callable[[], None]] = []
+_awaited_lock = threading.Lock()
 
 
 def record(
@@ -91,8 +96,7 @@ class DirectoryRecorder(Recorder):
             )
         else:
             with contained(f"opening an event file in {self.logdir!r}", self.on_error):
-                self._wait_for_a_later_file_name()
-                HOST.call(self._open)
+                self.open()
         _here.set((*_here.get(), self))
         _everywhere.append(self)
         return self
@@ -108,13 +112,22 @@ class DirectoryRecorder(Recorder):
             _everywhere.remove(self)
         was_recording = self.is_recording
         with contained(f"closing the event file in {self.logdir!r}", self.on_error):
-            HOST.call(self._close)
+            self.close()
         if error is None and was_recording and not self.has_recorded:
             say_once(
                 f"gs.record({self.logdir!r}) recorded nothing: no gradient() of a gs.GradientTape "
                 "and no clip function was called in it. A tf.function records where it was first "
                 "traced: was it called before?"
             )
+
+    def open(self) -> None:
+        """Begins to write, into a new event file."""
+        self._wait_for_a_later_file_name()
+        HOST.call(self._open)
+
+    def close(self) -> None:
+        """Writes what is left and closes the file."""
+        HOST.call(self._close)
 
     def _wait_for_a_later_file_name(self) -> None:
         """Lets the second pass in which a file was opened in this directory.
@@ -145,8 +158,8 @@ class WriterRecorder(Recorder):
     def __init__(self, summary_writer: Any) -> None:
         super().__init__(cadence.AUTO, "warn", honours_record_if=True)
         HOST.call(lambda: self._start(Writer(summary_writer), takes_over=False))
-        _before(summary_writer, "flush", self.flush)
-        _before(summary_writer, "close", lambda: HOST.call(self._stop))
+        run_before(summary_writer, "flush", self.flush)
+        run_before(summary_writer, "close", lambda: HOST.call(self._stop))
 
     @property
     def every(self) -> int:
@@ -162,10 +175,12 @@ def current(given: Recorder | None) -> Recorder | None:
     """
     if given is not None:
         return given if given.is_recording else None
-    for entered in (_here.get(), _everywhere):
-        for recorder in reversed(entered):
-            if recorder.is_recording:
-                return recorder
+    found = _innermost()
+    if found is None and not _everywhere and _awaited:
+        _enter_awaited()
+        found = _innermost()
+    if found is not None:
+        return found
     if _everywhere:
         return None  # it could not open its file, and said so
     summary_writer = internals.default_summary_writer()
@@ -179,6 +194,47 @@ def current(given: Recorder | None) -> Recorder | None:
     return None
 
 
+@contextlib.contextmanager
+def within(recorder: Recorder) -> Iterator[None]:
+    """Makes a recorder the innermost one of what is called from here, and of nothing else."""
+    token = _here.set((*_here.get(), recorder))
+    try:
+        yield
+    finally:
+        _here.reset(token)
+
+
+def enter_when_needed(enter: Callable[[], None]) -> None:
+    """Sees to it that a recorder is there once something is to be recorded outside of all others.
+
+    A program that TensorFlow has not been started in yet can so be recorded:
+    opening an event file starts it, after which the program could no longer
+    choose its devices.
+
+    Args:
+      enter: enters the recorder. Called once.
+    """
+    _awaited.append(enter)
+
+
+def _innermost() -> Recorder | None:
+    for entered in (_here.get(), _everywhere):
+        for recorder in reversed(entered):
+            if recorder.is_recording:
+                return recorder
+    return None
+
+
+def _enter_awaited() -> None:
+    # Other threads wait, rather than find that nothing records. The host thread, which
+    # entering waits for, never comes here.
+    with _awaited_lock:
+        while _awaited:
+            with contained("beginning to record"):
+                _awaited[-1]()
+            _awaited.pop()
+
+
 def _recorder_of(summary_writer: Any) -> Recorder | None:
     found: Recorder | None = getattr(summary_writer, "_gradscope_recorder", None)
     if found is None:
@@ -188,7 +244,7 @@ def _recorder_of(summary_writer: Any) -> Recorder | None:
     return found if found is not None and found.is_recording else None
 
 
-def _before(summary_writer: Any, name: str, action: Any) -> None:
+def run_before(summary_writer: Any, name: str, action: Any) -> None:
     """Makes a method of this one writer run `action` first: records must not come too late."""
     method = getattr(summary_writer, name)
 
