@@ -1,7 +1,10 @@
-"""The program's own training step, where it tells TensorFlow one."""
+"""The program's own training step, where it or Keras counts one."""
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
+from collections.abc import Iterator
 from typing import Any
 
 import tensorflow as tf
@@ -10,20 +13,40 @@ from tb_gradscope.recording.failure import say_once
 
 _LIVE = (tf.Variable, tf.Tensor)  # what a graph reads anew in every call
 
+_counted: contextvars.ContextVar[Any] = contextvars.ContextVar("gradscope_step", default=None)
+
+
+@contextlib.contextmanager
+def counted_by(variable: Any) -> Iterator[None]:
+    """Takes the step from an int64 variable in what is called from here.
+
+    It stands before the step of `tf.summary`, which stays what it is.
+    """
+    token = _counted.set(variable)
+    try:
+        yield
+    finally:
+        _counted.reset(token)
+
+
+def _found() -> Any | None:
+    counted = _counted.get()
+    return tf.summary.experimental.get_step() if counted is None else counted
+
 
 def is_users() -> bool:
     """Tells whether `user_step` has one to give."""
-    step = tf.summary.experimental.get_step()
+    step = _found()
     return step is not None and (tf.executing_eagerly() or isinstance(step, _LIVE))
 
 
 def user_step() -> Any | None:
-    """Returns the default step of `tf.summary` as an int64 scalar, or None.
+    """Returns the step as an int64 scalar, or None.
 
     In eager code a Python int, in a graph a tensor. A Python int would be frozen
     into a graph, so that every call had the same step: it counts as none there.
     """
-    step = tf.summary.experimental.get_step()
+    step = _found()
     if step is None:
         return None
     if tf.executing_eagerly():
@@ -39,8 +62,8 @@ def user_step() -> Any | None:
 
 
 def user_step_now() -> int | None:
-    """Returns the default step of `tf.summary` as it is at this moment, while tracing too."""
-    step = tf.summary.experimental.get_step()
+    """Returns the step as it is at this moment, while tracing too."""
+    step = _found()
     try:
         if isinstance(step, tf.Variable):
             with tf.init_scope():
