@@ -1,0 +1,115 @@
+"""What is recorded in one training step of a Keras model, and nowhere else."""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import functools
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import tensorflow as tf
+
+from tb_gradscope.recording import internals, step
+from tb_gradscope.recording.destination import within
+from tb_gradscope.recording.failure import contained
+from tb_gradscope.recording.host import HOST
+from tb_gradscope.recording.patch import tapes_here
+from tb_gradscope.recording.recorder import Recorder
+from tb_gradscope.recording.replica import device_here, replica_here
+
+_inside: contextvars.ContextVar[bool] = contextvars.ContextVar("gradscope_fit", default=False)
+
+
+class Batches:
+    """Counts the batches that a model was trained on, over all epochs and calls of `fit`.
+
+    Attributes:
+      variable: int64, the number of the batch to come, the first is 0.
+    """
+
+    def __init__(self) -> None:
+        device = device_here()
+
+        def create() -> Any:
+            with tf.device(device):
+                return tf.Variable(0, dtype=tf.int64, trainable=False, name="gradscope_batches")
+
+        self.variable = HOST.call(create)
+
+    def go_on_from(self, batches: int) -> None:
+        """Counts on from `batches`, unless it has counted further."""
+        HOST.call(lambda: self.variable.assign(max(int(self.variable.numpy()), batches)))
+
+    def count(self) -> None:
+        """Counts one batch, eagerly or in the graph under construction: once for all replicas."""
+        if _is_last_replica():
+            self.variable.assign_add(1)
+
+
+_counted: weakref.WeakKeyDictionary[Any, Batches] = weakref.WeakKeyDictionary()
+
+
+def batches_of(model: Any) -> Batches:
+    """Returns what counts the batches of a model, for as long as the model lives."""
+    return _counted.get(model) or _counted.setdefault(model, Batches())
+
+
+def recording(
+    train_step: Callable[..., Any], model: Any, recorder: Callable[[], Recorder | None]
+) -> Callable[..., Any]:
+    """Returns a model's `train_step` that records.
+
+    It is all that is done to a model: outside of it, tapes, losses and
+    optimizers are TensorFlow's and Keras' own.
+
+    Args:
+      train_step: of the model.
+      model: held weakly.
+      recorder: asked in each step, or where it is traced; None to record nothing.
+    """
+    held = weakref.ref(model)
+    batches = batches_of(model)
+
+    @tf.autograph.experimental.do_not_convert
+    @functools.wraps(train_step)
+    def recorded(*args: Any, **kwargs: Any) -> Any:
+        here = recorder()
+        if here is None or not here.is_recording or _inside.get():
+            return train_step(*args, **kwargs)
+        with _recorded(held(), here):
+            outputs = train_step(*args, **kwargs)
+        with contained("counting a batch", here.on_error), internals.stop_recording():
+            batches.count()
+        return outputs
+
+    made: Callable[..., Any] = recorded
+    return made
+
+
+@contextlib.contextmanager
+def records_into(recorder: Recorder, model: Any) -> Iterator[None]:
+    """Records into `recorder` what is recorded in here, at the model's own step."""
+    with within(recorder), step.counted_by(batches_of(model).variable):
+        yield
+
+
+@contextlib.contextmanager
+def _recorded(model: Any, recorder: Recorder) -> Iterator[None]:
+    token = _inside.set(True)
+    try:
+        # Replicas run in threads of their own.
+        with records_into(recorder, model), tapes_here():
+            yield
+    finally:
+        _inside.reset(token)
+
+
+def _is_last_replica() -> bool:
+    """Tells whether all other replicas of this process have recorded their batch."""
+    replica = replica_here()
+    if replica is None:
+        return True
+    local = len(tf.distribute.get_strategy().extended.worker_devices)
+    return replica.index % local == local - 1
