@@ -33,6 +33,7 @@ from tb_gradscope.diagnose.norms import (
     norms_of,
     rank_correlation,
 )
+from tb_gradscope.diagnose.roles import role
 from tb_gradscope.diagnose.spans import span_of
 from tb_gradscope.diagnose.thresholds import Thresholds
 from tb_gradscope.format.history import LossHistory, RunHistory
@@ -178,7 +179,7 @@ def _initial(run: RunHistory, norms: Norms, thresholds: Thresholds) -> Iterator[
     start = median(first)
     weights = median(norms.weights[: len(first)])
     with np.errstate(all="ignore"):
-        drop, relative = start / later, start / weights
+        drop, relative = start / later, np.where(_have_scale(run, loss), start / weights, np.nan)
         begins = (drop >= thresholds.initial) & (relative >= thresholds.initial)
         stays = relative >= 10 * thresholds.initial
     found = np.flatnonzero(begins | stays)
@@ -214,6 +215,14 @@ def _initial(run: RunHistory, norms: Norms, thresholds: Thresholds) -> Iterator[
             "ratio": float(drop[worst]),
             "to_variable": float(relative[worst]),
         },
+    )
+
+
+def _have_scale(run: RunHistory, loss: LossHistory) -> Mask:
+    """Tells which variables have a norm to compare with: biases and gains may start at zero."""
+    return np.array(
+        [role(run.variables[p]) not in ("bias", "normalization", "other") for p in loss.variables],
+        bool,
     )
 
 

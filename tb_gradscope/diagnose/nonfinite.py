@@ -21,12 +21,12 @@ from collections.abc import Iterator
 import numpy as np
 
 from tb_gradscope.diagnose import words
-from tb_gradscope.diagnose.finding import Finding, Kind, Severity, Span, where
+from tb_gradscope.diagnose.finding import Finding, Kind, Pattern, Severity, Span, where
 from tb_gradscope.diagnose.norms import Mask
 from tb_gradscope.diagnose.spans import state_span
 from tb_gradscope.diagnose.thresholds import Thresholds
 from tb_gradscope.format.history import LossHistory, RunHistory
-from tb_gradscope.format.record import COUNTED, is_absent
+from tb_gradscope.format.record import is_absent
 from tb_gradscope.format.statistics import State, Statistic
 
 _STATES: tuple[tuple[State, Kind, str], ...] = (
@@ -36,97 +36,110 @@ _STATES: tuple[tuple[State, Kind, str], ...] = (
 
 
 def nonfinite(run: RunHistory, thresholds: Thresholds) -> Iterator[Finding]:
-    """Yields losses whose gradients held NaN or Inf: one finding for each, of the first to come."""
+    """Yields losses whose gradients held NaN or Inf: a finding for each of the two."""
     for loss in run.losses:
-        found = [
-            (column, state, span)
-            for column in range(len(loss.variables))
-            for state, _, _ in _STATES
-            if (span := state_span(loss, column, state)) is not None
-        ]
-        if found and not _overflowed(run, loss):
-            yield _finding(run, loss, found)
+        onsets = {}
+        for state, kind, word in _STATES:
+            spans = {
+                column: span
+                for column in range(len(loss.variables))
+                if (span := state_span(loss, column, state)) is not None
+            }
+            if spans:
+                onsets[state] = _Onset(state, kind, word, spans)
+        for state, onset in onsets.items():
+            other = next((one for each, one in onsets.items() if each != state), None)
+            yield _finding(run, loss, onset, other)
 
 
-def _finding(run: RunHistory, loss: LossHistory, found: list[tuple[int, State, Span]]) -> Finding:
-    onset = min(span.first for _, _, span in found)
-    first = [(column, state) for column, state, span in found if span.first == onset]
-    columns = sorted({column for column, _ in first})
-    # Inf becomes NaN on its way; where one step has both, Inf came first.
-    state = State.INF if any(state == State.INF for _, state in first) else State.NAN
-    kind, word = next((kind, word) for each, kind, word in _STATES if each == state)
-    last = max(span.last for _, _, span in found)
-    span = _span(loss, found, onset, last)
-    names = [run.variables[loss.variables[column]].name for column in columns]
-    finite = [
-        run.variables[position].name
-        for column, position in enumerate(loss.variables)
-        if column not in columns and loss.asked[column]
-    ]
-    severity: Severity = "error" if span.pattern in ("all", "from") else "warning"
-    reached = names[-1]
+class _Onset:
+    """How one of the two states began.
+
+    Attributes:
+      state: NAN or INF.
+      step: the first one known.
+      last: the last one known.
+      columns: of the variables that were so first.
+    """
+
+    def __init__(self, state: State, kind: Kind, word: str, spans: dict[int, Span]) -> None:
+        self.state, self.kind, self.word = state, kind, word
+        self.step = min(span.first for span in spans.values())
+        self.last = max(span.last for span in spans.values())
+        self.columns = sorted(c for c, span in spans.items() if span.first == self.step)
+        self.most = max(span.count for span in spans.values())
+
+
+def _finding(run: RunHistory, loss: LossHistory, onset: _Onset, other: _Onset | None) -> Finding:
+    names = [run.variables[loss.variables[column]].name for column in onset.columns]
+    finite = _finite_at(loss, onset)
+    span = _span(loss, onset)
+    severity: Severity = "error" if _broken_to_the_end(loss, onset.step) else "warning"
     exact = loss.watched or loss.records == (loss.calls[-1] if len(loss.calls) else 0)
-    what = f"{'first ' if exact else ''}{word} {'' if exact else 'seen '}"
-    text = f"The gradient of {words.loss_name(loss)} is not finite: {what}at step {onset}"
+    first = f"first {onset.word}" if exact else f"{onset.word} first seen"
+    text = f"The gradient of {words.loss_name(loss)} is not finite: {first} at step {onset.step}"
     if finite:
-        text += f", in {words.named(names)}; the other {len(finite)} were finite"
+        text += f", in {words.named(names)}; the other {finite} were finite"
     else:
         text += f", in all {len(names)} variables" if len(names) > 1 else f", in {names[0]}"
     text += {
         "all": ", and in every record.",
         "from": ", and ever since.",
         "once": ", and in no other record.",
-        "intermittent": f", in {span.count} records in all, the last at step {last}.",
+        "intermittent": f", in {span.count} records in all, the last at step {onset.last}.",
     }[span.pattern]
-    spread = _spread(run, onset)
+    if other is not None and other.step < onset.step:
+        text += f" It was {other.word} before, from step {other.step} on."
+    spread = _spread(run, onset.step)
     return Finding(
-        kind=kind,
+        kind=onset.kind,
         severity=severity,
         loss=loss.name,
         variables=tuple(names),
         span=span,
         message=text + (f" {spread}" if spread else ""),
-        advice=_advice(loss, reached, bool(finite), word),
+        advice=_advice(names[-1], bool(finite), onset.word),
         where=where(loss.where),
         evidence={
             "threshold": None,
-            "first_in_backward_order": reached,
-            "nan_count": _count(loss, columns, onset, Statistic.NAN_COUNT),
-            "inf_count": _count(loss, columns, onset, Statistic.INF_COUNT),
+            "first_in_backward_order": names[-1],
+            "nan_count": _count(loss, onset, Statistic.NAN_COUNT),
+            "inf_count": _count(loss, onset, Statistic.INF_COUNT),
         },
     )
 
 
-def _span(loss: LossHistory, found: list[tuple[int, State, Span]], onset: int, last: int) -> Span:
-    """Returns when any variable was not finite."""
-    broken = _broken(loss)
-    columns = [COUNTED.index(State.NAN), COUNTED.index(State.INF)]
-    count = int(loss.state_counts[:, columns].sum(axis=1).max())
-    if count >= loss.records:
-        return Span(onset, last, "all", count)
-    after = broken[loss.steps >= onset]
-    # A last record alone that is broken may be the beginning of the end.
-    if bool(after.size) and bool(after.all()):
-        return Span(onset, last, "from", count)
-    return Span(onset, last, "once" if count == 1 else "intermittent", count)
+def _finite_at(loss: LossHistory, onset: _Onset) -> int:
+    """Returns how many variables had finite gradients when it began."""
+    at = np.flatnonzero(loss.steps == onset.step)
+    if not len(at):
+        return 0
+    states = loss.values[at[0], :, Statistic.STATE]
+    return int(np.isin(states, (State.OK, State.ZERO)).sum())
+
+
+def _span(loss: LossHistory, onset: _Onset) -> Span:
+    if onset.most >= loss.records:
+        return Span(onset.step, onset.last, "all", onset.most)
+    states = loss.values[:, :, Statistic.STATE]
+    here = np.any(states == onset.state, axis=1)[loss.steps >= onset.step]
+    if bool(here.size) and bool(here.all()):
+        return Span(onset.step, onset.last, "from", onset.most)
+    pattern: Pattern = "once" if onset.most == 1 else "intermittent"
+    return Span(onset.step, onset.last, pattern, onset.most)
+
+
+def _broken_to_the_end(loss: LossHistory, step: int) -> bool:
+    """Tells whether no record since is finite: the weights are likely broken too."""
+    after = _broken(loss)[loss.steps >= step]
+    return not after.size or bool(after.all())
 
 
 def _broken(loss: LossHistory) -> Mask:
-    """Tells which records held NaN or Inf."""
+    """Tells which records held NaN or Inf, but for steps left out for their loss scale."""
     states = loss.values[:, :, Statistic.STATE]
-    return np.any(np.isin(states, (State.NAN, State.INF)), axis=1)  # type: ignore[no-any-return]
-
-
-def _overflowed(run: RunHistory, loss: LossHistory) -> bool:
-    """Tells whether all that was not finite are steps left out for their loss scale."""
-    if loss.label.stage != "unscaled":
-        return False
-    broken = _broken(loss)
-    skipped = [len(one.skipped_steps) or int(one.skipped[-1:].sum()) for one in run.optimizers]
-    if any(skipped):
-        # An overflow halves the scale; a fault keeps coming back whatever the scale.
-        return not broken[-3:].all() or len(broken) < 3
-    return False
+    broken: Mask = np.any(np.isin(states, (State.NAN, State.INF)), axis=1)
+    return broken & ~np.isin(loss.steps, loss.skipped_steps)
 
 
 def _spread(run: RunHistory, onset: int) -> str:
@@ -147,14 +160,14 @@ def _spread(run: RunHistory, onset: int) -> str:
     return ""
 
 
-def _count(loss: LossHistory, columns: list[int], step: int, statistic: Statistic) -> int | None:
-    at = np.flatnonzero(loss.steps == step)
+def _count(loss: LossHistory, onset: _Onset, statistic: Statistic) -> int | None:
+    at = np.flatnonzero(loss.steps == onset.step)
     if not len(at):
         return None
-    return int(np.nan_to_num(loss.values[at[0], columns, statistic]).sum())
+    return int(np.nan_to_num(loss.values[at[0], onset.columns, statistic]).sum())
 
 
-def _advice(loss: LossHistory, reached: str, some_finite: bool, word: str) -> str:
+def _advice(reached: str, some_finite: bool, word: str) -> str:
     if some_finite:
         return (
             f"Look at what stands between {reached} and the loss: a log, a division, a sqrt or a "

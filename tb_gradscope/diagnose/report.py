@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,9 +30,12 @@ def as_json(runs: Mapping[str, RunHistory], findings: Findings) -> dict[str, Any
     }
 
 
-def as_markdown(runs: Mapping[str, RunHistory], findings: Findings) -> str:
+def as_markdown(
+    runs: Mapping[str, RunHistory], findings: Findings, problems: Sequence[str] = ()
+) -> str:
     """Returns the report as Markdown, for a pull request."""
-    return "\n".join(line for name, run in runs.items() for line in _page(run, findings[name]))
+    lines = [line for name, run in runs.items() for line in _page(run, findings[name])]
+    return "\n".join([*lines, *(f"- {_text(problem)}" for problem in problems)])
 
 
 def stands(findings: Findings, severity: Severity) -> bool:
@@ -118,6 +121,8 @@ def _page(run: RunHistory, found: tuple[Finding, ...]) -> Iterator[str]:
         kind = f"{one.severity}: {one.kind}" + (f" ({one.cause})" if one.cause else "")
         yield f"| **{kind}** | {_text(one.message)} {_text(one.advice)} | {where} |"
     yield ""
+    for problem in run.problems:
+        yield f"- {_text(problem)}"
 
 
 def _text(text: str) -> str:

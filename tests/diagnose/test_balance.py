@@ -1,0 +1,64 @@
+"""Two losses on the same variables: in conflict, drowned, or in balance."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tb_gradscope.diagnose.balance import balance
+from tb_gradscope.diagnose.thresholds import Thresholds
+from tests.diagnose import histories
+
+
+def found(cosine, ratio=1.0, count=50, columns=3):
+    one = histories.loss(histories.noise(count, columns), name="recon")
+    other = histories.loss(histories.noise(count, columns, seed=1) / ratio, name="kl")
+    cosine = np.broadcast_to(np.asarray(cosine, float).reshape(-1, 1), (count, columns))
+    pairs = [histories.cosines("recon", "kl", cosine)]
+    return list(balance(histories.run(one, other, cosines=pairs), Thresholds()))
+
+
+def test_losses_that_agree():
+    assert not found(0.4)
+
+
+def test_against_each_other_from_the_first_record_on():
+    (one,) = found(-0.9)
+    assert (one.kind, one.severity) == ("conflict", "warning")
+    assert (one.loss, one.other_loss) == ("recon", "kl")
+    assert one.variables == ("v0", "v1", "v2")
+    assert one.evidence["cosine"] == pytest.approx(-0.9, rel=0.05)
+
+
+def test_balance_at_the_end_of_training_is_only_said():
+    (one,) = found(np.linspace(-0.35, -0.9, 50))
+    assert one.severity == "info"
+
+
+def test_now_and_then_is_healthy():
+    assert not found(np.where(np.arange(50) % 2, -0.9, 0.3))
+
+
+def test_a_small_loss_cannot_be_in_conflict():
+    assert not found(-0.9, ratio=50)
+
+
+def test_drowned():
+    (one,) = found(0.0, ratio=1e5)
+    assert (one.kind, one.severity) == ("domination", "warning")
+    assert (one.loss, one.other_loss) == ("recon", "kl")
+    assert one.evidence["ratio"] == pytest.approx(1e5, rel=0.5)
+    assert "recon drowns kl" in one.message
+
+
+def test_a_factor_of_a_hundred_is_a_weight():
+    assert not found(0.0, ratio=100)
+
+
+def test_the_larger_one_is_named_whichever_came_first():
+    (one,) = found(0.0, ratio=1e-5)
+    assert (one.loss, one.other_loss) == ("kl", "recon")
+
+
+def test_too_few_records_are_not_judged():
+    assert not found(-0.9, count=4)

@@ -1,0 +1,111 @@
+"""NaN and Inf: when, where first in the backward pass, whether for good, and who spread it."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from tb_gradscope.diagnose.nonfinite import nonfinite
+from tb_gradscope.diagnose.thresholds import Thresholds
+from tb_gradscope.format.record import COUNTED
+from tb_gradscope.format.statistics import State
+from tests.diagnose import histories
+
+NAN, INF = float("nan"), float("inf")
+
+
+def found(*losses, **parts):
+    return list(nonfinite(histories.run(*losses, **parts), Thresholds()))
+
+
+def test_finite_gradients_are_no_finding():
+    assert not found(histories.loss(histories.noise(50, 3)))
+
+
+def test_from_a_step_on():
+    norms = histories.noise(20, 3)
+    norms[12:] = NAN
+    (one,) = found(histories.loss(norms))
+    assert (one.kind, one.severity) == ("nan", "error")
+    assert (one.span.first, one.span.pattern, one.span.count) == (12, "from", 8)
+    assert one.variables == ("v0", "v1", "v2")
+    assert "first NaN at step 12, in all 3 variables, and ever since" in one.message
+
+
+def test_the_first_that_the_backward_pass_reached():
+    norms = histories.noise(20, 4)
+    norms[12:, :2] = NAN
+    (one,) = found(histories.loss(norms))
+    assert one.variables == ("v0", "v1")
+    assert one.evidence["first_in_backward_order"] == "v1"
+    assert "the other 2 were finite" in one.message
+    assert "between v1 and the loss" in one.advice
+
+
+def test_inf_that_becomes_nan():
+    norms = histories.noise(20, 2)
+    norms[12, 0] = INF
+    norms[13:] = NAN
+    nan, inf = found(histories.loss(norms))
+    assert (inf.kind, inf.span.first, inf.span.pattern, inf.severity) == (
+        "inf",
+        12,
+        "once",
+        "error",
+    )
+    assert (nan.kind, nan.span.first, nan.span.pattern) == ("nan", 13, "from")
+    assert "It was Inf before, from step 12 on" in nan.message
+
+
+def test_what_passes_is_a_warning():
+    norms = histories.noise(20, 2)
+    norms[12] = NAN
+    (one,) = found(histories.loss(norms))
+    assert (one.severity, one.span.pattern) == ("warning", "once")
+
+
+def test_what_comes_and_goes():
+    norms = histories.noise(40, 2)
+    norms[[5, 9, 30]] = INF
+    (one,) = found(histories.loss(norms))
+    assert (one.kind, one.severity, one.span.pattern) == ("inf", "warning", "intermittent")
+    assert (one.span.first, one.span.last, one.span.count) == (5, 30, 3)
+
+
+def test_a_single_record_is_judged():
+    (one,) = found(histories.loss([[NAN, 1.0]]))
+    assert (one.severity, one.span.pattern) == ("error", "all")
+
+
+def test_without_the_sentinel_it_is_the_first_one_seen():
+    norms = histories.noise(10)
+    norms[5:] = NAN
+    steps = np.arange(10) * 10
+    (one,) = found(histories.loss(norms, watched=False, steps=steps))
+    assert "NaN first seen at step 50" in one.message
+
+
+def test_the_clip_that_spread_it():
+    norms = histories.noise(20, 3)
+    norms[12, 1] = NAN
+    (one,) = found(histories.loss(norms), clips=[histories.clip(norms, 1.0)])
+    assert "clip_by_global_norm spread it to all 3 gradients: only v1 had it before" in one.message
+
+
+def test_steps_left_out_for_their_loss_scale_are_no_fault():
+    norms = histories.noise(20, 2)
+    norms[[3, 9]] = INF
+    made = histories.loss(norms)
+    # As the history of such a run tells it: not among the counted ones.
+    none = np.zeros((2, len(COUNTED)), np.int64)
+    made = dataclasses.replace(
+        made,
+        skipped_steps=np.array([3, 9]),
+        overflowed=np.array([2, 2]),
+        state_counts=none,
+        first_seen=none - 1,
+        last_seen=none - 1,
+    )
+    assert State.INF in COUNTED
+    assert not found(made)

@@ -1,0 +1,52 @@
+"""Updates far too large or too small for the variable."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tb_gradscope.diagnose.thresholds import Thresholds
+from tb_gradscope.diagnose.updates import update_ratio
+from tests.diagnose import histories
+
+
+def found(updates, variables=None, **changes):
+    one = histories.optimizer(updates, **changes)
+    return list(update_ratio(histories.run(optimizers=[one], variables=variables), Thresholds()))
+
+
+def test_a_thousandth_is_usual():
+    assert not found(histories.noise(50, 3) * 1e-3)
+
+
+def test_far_too_large():
+    (one,) = found(histories.noise(50, 3) * [1e-3, 1.0, 1e-3])
+    assert (one.kind, one.severity, one.loss) == ("update_ratio", "warning", None)
+    assert one.variables == ("v1",)
+    assert "Lower the learning rate, now 0.001" in one.advice
+
+
+def test_far_too_small_is_said_where_all_are():
+    (one,) = found(histories.noise(50, 3) * 1e-9)
+    assert one.severity == "info"
+    assert "Raise the learning rate" in one.advice
+    assert not found(histories.noise(50, 3) * [1e-9, 1e-3, 1e-9])
+
+
+def test_the_first_updates_of_a_kernel_that_starts_at_zero_are_healthy():
+    weights = np.linspace(0, 1, 100)[:, None]
+    assert not found(histories.noise(100) * 1e-2, weights=weights)
+
+
+def test_biases_do_not_count():
+    assert not found(histories.noise(50), variables=[histories.variable("b/bias", (4,))])
+
+
+def test_updates_left_out_do_not_count():
+    updates = histories.noise(50, 2) * 1e-3
+    updates[::2] = 0
+    assert not found(updates)
+
+
+def test_a_schedule_that_warms_up_and_decays_is_healthy():
+    rate = np.concatenate([np.linspace(0, 1, 20), np.linspace(1, 0, 80)])
+    assert not found(histories.noise(100, 3) * rate[:, None] * 1e-3)
