@@ -19,7 +19,10 @@ from tb_gradscope.format import messages
 from tb_gradscope.recording import internals
 
 _GENERATED = "__autograph_generated_file"
-_CONTEXTLIB = os.path.join(os.path.dirname(os.__file__), "contextlib.py")
+# Of Python's own, what stands between a call and its caller.
+_PYTHON = tuple(
+    os.path.join(os.path.dirname(os.__file__), file) for file in ("contextlib.py", "threading.py")
+)
 _LIBRARIES = tuple(
     os.path.dirname(os.path.abspath(file)) + os.sep
     for file in (tf.__file__, os.path.dirname(__file__))
@@ -34,8 +37,9 @@ class Caller:
 
     Attributes:
       frame: the frame itself; in a `tf.function` that of the converted code,
-        whose local variables are the user's.
-      file, line, function, code: the place in the user's own source.
+        whose local variables are the user's; Keras' own in its `train_step`.
+      file, line, function, code: the place in the user's own source: for Keras'
+        own frame the call of `fit`.
     """
 
     frame: FrameType
@@ -53,7 +57,7 @@ class Caller:
     def locals(self) -> list[tuple[str, Any]]:
         """Returns the local variables that the user's source names, in order."""
         pairs = locals_of(self.frame)
-        if self.frame.f_code.co_filename == self.file:
+        if _GENERATED not in self.frame.f_code.co_filename:
             return pairs
         # Converted code has variables of its own.
         named = _source(self.file).names
@@ -62,7 +66,8 @@ class Caller:
     @property
     def key(self) -> Hashable:
         """What stays the same when the code is traced or its notebook cell run again."""
-        if _is_cell(self.file):
+        # Keras' step is one step, wherever `fit` is called.
+        if _is_cell(self.file) or is_keras(self.frame):
             return key_of(self.frame)
         return self.file, self.function, self.line
 
@@ -81,14 +86,18 @@ def find_caller() -> Caller:
         frame = frame.f_back
     if frame is None:
         return Caller(sys._getframe(1), "<unknown>", 0, "", "")
-    code = frame.f_code
-    file, line = code.co_filename, frame.f_lineno
+    shown: FrameType | None = frame
+    while shown is not None and is_keras(shown):
+        shown = outer_frame(shown)
+    shown = shown or frame  # a thread that Keras or TensorFlow started
+    code = shown.f_code
+    file, line = code.co_filename, shown.f_lineno
     function = getattr(code, "co_qualname", code.co_name)
     if _GENERATED in file:
         mapped = (entry for entry in internals.mapped_stack()[::-1] if not _is_library(entry[0]))
         file, line, function = next(mapped, (file, line, function))
         function = function.removeprefix("tf__")
-    text = linecache.getline(file, line, frame.f_globals).strip()
+    text = linecache.getline(file, line, shown.f_globals).strip()
     return Caller(frame, file, line, function, text)
 
 
@@ -183,8 +192,13 @@ def _called(call: ast.Call) -> str:
     return str(getattr(function, "attr", None) or getattr(function, "id", ""))
 
 
+def is_keras(frame: FrameType) -> bool:
+    """Tells whether a frame runs Keras' own code."""
+    return str(frame.f_globals.get("__name__")).startswith("keras.")
+
+
 def _is_library(file: str) -> bool:
-    return file.startswith(_LIBRARIES) or file.startswith("<frozen ") or file == _CONTEXTLIB
+    return file.startswith(_LIBRARIES) or file.startswith("<frozen ") or file in _PYTHON
 
 
 def _is_cell(file: str) -> bool:
