@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from tb_gradscope.recording.clipping import record_clipping as record_clipping
     from tb_gradscope.recording.destination import record as record
     from tb_gradscope.recording.failure import GradscopeWarning as GradscopeWarning
+    from tb_gradscope.recording.keras_callback import KerasCallback as KerasCallback
+    from tb_gradscope.recording.patch import patch as patch
     from tb_gradscope.recording.recorder import Recorder as Recorder
     from tb_gradscope.recording.tape import GradientTape as GradientTape
     from tb_gradscope.view.load import History as History
@@ -43,10 +45,12 @@ if TYPE_CHECKING:
 _RECORDING = {
     "GradientTape": "tape",
     "GradscopeWarning": "failure",
+    "KerasCallback": "keras_callback",
     "Recorder": "recorder",
     "clip_by_global_norm": "clipping",
     "clip_by_norm": "clipping",
     "clip_by_value": "clipping",
+    "patch": "patch",
     "record": "destination",
     "record_clipping": "clipping",
 }
