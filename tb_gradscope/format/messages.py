@@ -33,6 +33,7 @@ Variable = _message("Variable")
 Label = _message("Label")
 Clip = _message("Clip")
 Schema = _message("Schema")
+Cause = _message("Cause")
 Event = _message("Event")
 
 
