@@ -21,7 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
       arguments: without the command's own name; None for the process's.
 
     Returns:
-      0; 2 where the log directory cannot be read.
+      0; 2 where the log directory cannot be read; of `run`, what the program returns.
     """
     parser = argparse.ArgumentParser(
         prog="tb-gradscope", description="See what every gradient of a TensorFlow training is."
@@ -41,6 +41,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--run", metavar="REGEX", type=_regex, help="only runs whose name matches, anywhere in it"
     )
     report.set_defaults(function=_report)
+    # Here for the list of commands; what follows `run` is not ours to understand.
+    commands.add_parser("run", help="run an unmodified program and record it", add_help=False)
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    if given[:1] == ["run"]:
+        from tb_gradscope import run
+
+        return run.main(given[1:], replace=arguments is None)
     options = parser.parse_args(arguments)
     for stream in (sys.stdout, sys.stderr):
         # Names may hold letters that the terminal's encoding lacks.
