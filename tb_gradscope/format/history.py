@@ -52,7 +52,7 @@ class Label:
       stage: "raw" or "unscaled".
       batch: "whole", "micro_batch" or "accumulated".
       replicas: number of replicas, 1 without distribution.
-      replica: which one; -1 for the gradient reduced over all.
+      replica: which one; -1 for the gradient reduced over all; 0 without distribution.
       sparse: some gradients were IndexedSlices.
       step_source: "user" for the program's own step, "calls" for counted calls.
     """
@@ -65,6 +65,11 @@ class Label:
     step_source: str
 
 
+def identity(label: Label) -> tuple[str, str, int, int]:
+    """Returns what of a label tells gradients of one name apart; the rest may change in a run."""
+    return (label.stage, label.batch, label.replicas, label.replica)
+
+
 @dataclasses.dataclass(frozen=True, repr=False)
 class LossHistory:
     """All that was recorded of one loss.
@@ -72,8 +77,10 @@ class LossHistory:
     A loss may be recorded by several series (other variables asked for, frozen
     ones gone): `values` is State.ABSENT (-1) where a record lacks a variable.
 
+    Losses of one name whose labels differ (replicas, micro-batches) stay apart.
+
     Attributes:
-      name: unique within the run.
+      name: unique within the run together with `identity(label)`.
       where: the call that was recorded, None if unknown.
       label: which gradient this is.
       variables: int64 `[variable]`, positions in `RunHistory.variables`.
@@ -88,17 +95,22 @@ class LossHistory:
         those states, -1 if never. Exact even where records were sampled.
       last_seen: int64 `[variable, COUNTED]`, last step known to be in each of
         those states, -1 if never.
+      skipped_steps: int64 `[skip]`, steps whose update an optimizer of this run
+        left out because the loss scale had overflowed; none unless the label's
+        stage is "unscaled". NaN and Inf there are no fault: they are in `values`,
+        but not in `state_counts`, `first_seen` and `last_seen`.
+      overflowed: int64 `[variable]`, records with NaN or Inf at those steps.
       traced_only: True where only tracing was seen, and no number ever came
         (the program ended before the first step did).
       part_of: name of the loss that this one is a summand of, or "".
-      watched: the sentinel watched the calls between the records, so that the
-        first step with NaN or Inf is exact.
+      watched: the sentinel watched all calls between the records, so that the
+        first step at which a gradient was not finite is exact.
       nonfinite: int64 `[record]`, calls so far with NaN or Inf, of those recorded
         or watched.
       reasons: int64 `[record]`, see `Reason`.
       loss_scales: float32 `[record]`, divided out of all numbers; 1 for none.
-      spikes: int64 `[spike, 2]`, steps and `variables` positions at which the
-        sentinel saw a norm leave its recent range.
+      spikes: int64 `[spike, 2]`, steps at which the sentinel saw a norm leave its
+        recent range, and the positions of its variables in `RunHistory.variables`.
     """
 
     name: str
@@ -114,13 +126,15 @@ class LossHistory:
     asked: Counts
     first_seen: Steps
     last_seen: Steps
+    skipped_steps: Steps
+    overflowed: Counts
     traced_only: bool
-    part_of: str = ""
-    watched: bool = False
-    nonfinite: Counts = dataclasses.field(default_factory=lambda: np.zeros(0, np.int64))
-    reasons: Counts = dataclasses.field(default_factory=lambda: np.zeros(0, np.int64))
-    loss_scales: Floats = dataclasses.field(default_factory=lambda: np.zeros(0, np.float32))
-    spikes: Counts = dataclasses.field(default_factory=lambda: np.zeros((0, 2), np.int64))
+    part_of: str
+    watched: bool
+    nonfinite: Counts
+    reasons: Counts
+    loss_scales: Floats
+    spikes: Counts
 
     def __repr__(self) -> str:
         what = "only traced" if self.traced_only else _steps(self.steps)
@@ -132,7 +146,7 @@ class ClipHistory:
     """All that was recorded of one clip site.
 
     Attributes:
-      name: unique within the run.
+      name: unique within the run together with `identity(label)`.
       method: "norm", "value", "global_norm" or "custom".
       after: name of the clip site whose output was clipped again here, or "".
       where: the call.
@@ -173,7 +187,7 @@ class OptimizerHistory:
     """All that was recorded of one optimizer.
 
     Attributes:
-      name: unique within the run.
+      name: unique within the run together with `identity(label)`.
       class_name: such as "Adam".
       where: the call that applies the gradients, None if unknown.
       label: which gradients reach it.
@@ -184,7 +198,9 @@ class OptimizerHistory:
       wall_times: float64 `[record]`.
       values: float32 `[record, variable, statistic]` of the gradients as they
         reached it: unscaled, reduced and accumulated, before its own clipping.
-      update_norms: float32 `[record, variable]`, L2 norm of what was added.
+        State.ABSENT (-1) where a record lacks the variable.
+      update_norms: float32 `[record, variable]`, L2 norm of what was added; NaN
+        where unknown or absent, 0 where the update was left out.
       calls, applied, skipped: int64 `[record]`, cumulative; see `OptimizerRecord`.
       loss_scales, learning_rates: float32 `[record]`.
       skipped_steps: int64 `[skip]`, steps known to have been left out.
@@ -218,7 +234,8 @@ class CosineHistory:
     """How the gradients of two losses lie to each other on the variables they share.
 
     Attributes:
-      losses: names of the two.
+      losses: names of the two, in the run's order.
+      label: which gradients of theirs.
       variables: int64 `[variable]`, positions in `RunHistory.variables`.
       steps: int64 `[record]`, strictly increasing.
       cosines: float32 `[record, variable]`, -1 to 1; NaN where either gradient is
@@ -226,6 +243,7 @@ class CosineHistory:
     """
 
     losses: tuple[str, str]
+    label: Label
     variables: Counts
     steps: Steps
     cosines: Floats
@@ -242,7 +260,8 @@ class RunHistory:
     Attributes:
       name: as TensorBoard names it.
       variables: in the order first seen, which is the order of the sources.
-      losses: in the order first seen.
+      losses: in the order first seen; those of one name side by side, and the parts
+        of a sum right behind it.
       clips: in the order first seen.
       optimizers: in the order first seen.
       cosines: one for each pair of losses that share variables.
@@ -253,15 +272,17 @@ class RunHistory:
     variables: tuple[Variable, ...]
     losses: tuple[LossHistory, ...]
     clips: tuple[ClipHistory, ...]
+    optimizers: tuple[OptimizerHistory, ...]
+    cosines: tuple[CosineHistory, ...]
     problems: tuple[str, ...]
-    optimizers: tuple[OptimizerHistory, ...] = ()
-    cosines: tuple[CosineHistory, ...] = ()
 
     def __repr__(self) -> str:
-        losses = ", ".join(loss.name for loss in self.losses) or "none"
+        losses = ", ".join(dict.fromkeys(loss.name for loss in self.losses)) or "none"
         counts = [
             _number(len(self.variables), "variable"),
             _number(len(self.clips), "clip site"),
+            *([_number(len(self.optimizers), "optimizer")] if self.optimizers else []),
+            *([_number(len(self.optimizers), "optimizer")] if self.optimizers else []),
             *([_number(len(self.problems), "problem")] if self.problems else []),
         ]
         return f"<RunHistory {self.name!r}: losses {losses}; {', '.join(counts)}>"

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tb_gradscope.format import messages
 from tb_gradscope.format.batch import decode_clips
 from tb_gradscope.format.history import ClipHistory
 from tb_gradscope.format.record import absent_norm
@@ -32,13 +31,6 @@ def read_clips(series: Series, column: Column, problems: list[str]) -> ClipHisto
     problems += describe_errors(
         series.title, "records", len(column.steps), at_steps(decoded.errors, column.steps)
     )
-    lost = sum(
-        event.message.count for event in series.events if event.message.kind == messages.Event.LOST
-    )
-    if lost:
-        problems.append(
-            f"{series.title}: {lost} records were overwritten before they could be written."
-        )
     return ClipHistory(
         name=schema.name,
         method=meaning.method(schema),
@@ -60,7 +52,7 @@ def read_clips(series: Series, column: Column, problems: list[str]) -> ClipHisto
 
 
 def merge_clips(parts: Sequence[ClipHistory]) -> ClipHistory:
-    """Makes one site of all series that have its name: those of other variables.
+    """Makes one site of all series that have its name and label: those of other variables.
 
     A site that clips each gradient by itself records a series for each: at one
     step, their norms stand side by side, and the norm of all is that of the

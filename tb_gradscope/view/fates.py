@@ -29,6 +29,7 @@ class Fate:
       last_step: the last known to be so.
       count: records that were so, of all those that asked, sampled away or not.
       asked: records that asked.
+      exact: nothing can have been before, because the sentinel watched.
     """
 
     loss: LossHistory
@@ -40,6 +41,7 @@ class Fate:
     last_step: int
     count: int
     asked: int
+    exact: bool
 
 
 def fates(of: RunHistory, state: State) -> list[Fate]:
@@ -47,19 +49,30 @@ def fates(of: RunHistory, state: State) -> list[Fate]:
     counted = COUNTED.index(state)
     found = []
     for loss in of.losses:
-        groups: dict[tuple[Pattern, int, int, int, int], list[int]] = {}
+        groups: dict[tuple[Pattern, int, int, int, int, bool], list[int]] = {}
         for column in np.argsort(loss.variables, kind="stable").tolist():
             first = int(loss.first_seen[column, counted])
             if first == -1:
                 continue
             last = int(loss.last_seen[column, counted])
             count, asked = int(loss.state_counts[column, counted]), int(loss.asked[column])
-            key = (_pattern(loss, column, state), first, last, count, asked)
+            exact = state != State.NONE and _exact(loss, column, first)
+            key = (_pattern(loss, column, state), first, last, count, asked, exact)
             groups.setdefault(key, []).append(int(loss.variables[column]))
         for key, columns in groups.items():
             names = tuple(of.variables[column].name for column in columns)
             found.append(Fate(loss, state, tuple(columns), names, *key))
     return found
+
+
+def _exact(loss: LossHistory, column: int, first: int) -> bool:
+    """Tells whether a first step is that at which a gradient stopped being finite, and watched.
+
+    The sentinel sees gradients stop being finite. It does not tell Inf from NaN.
+    """
+    others = [COUNTED.index(State.NAN), COUNTED.index(State.INF)]
+    seen = loss.first_seen[column, others]
+    return loss.watched and first == int(seen[seen != -1].min(initial=first))
 
 
 def _pattern(loss: LossHistory, column: int, state: State) -> Pattern:

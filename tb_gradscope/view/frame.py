@@ -1,16 +1,12 @@
-"""All of a log directory, and the same as a table for those who would rather have pandas."""
+"""All of a log directory: what `tb_gradscope.load` returns."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from tb_gradscope.format.errors import GradscopeError
 from tb_gradscope.format.history import RunHistory
-from tb_gradscope.format.statistics import State, Statistic
+from tb_gradscope.view.tables import Table, table_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,59 +31,28 @@ class History:
         count = f"{len(self.runs)} run{'s' * (len(self.runs) != 1)}"
         return f"History of {count}: {', '.join(self.runs)}; use .runs[name] or .to_pandas()"
 
-    def to_pandas(self) -> pd.DataFrame:
-        """Returns one table with a row for each run, loss, variable and step recorded.
+    def to_pandas(self, table: Table = "gradients") -> pd.DataFrame:
+        """Returns one table of all runs.
 
-        Columns: `run`, `loss`, `variable`, `step`, `wall_time` (seconds since the
-        epoch), `state` ("ok", "none", "zero", "nan" or "inf"), and the statistics
-        (see `Statistic`), which are NaN where the gradient was None.
+        `"gradients"`, the default, has a row for each run, loss, variable and step
+        recorded. Columns: `run`, `loss`, `variable`, `step`, `wall_time` (seconds since
+        the epoch), `state` ("ok", "none", "zero", "nan" or "inf"), the statistics (see
+        `Statistic`), which are NaN where the gradient was None, and which gradient it
+        is: `part_of` (the loss that this one is a summand of, or ""), `stage`, `batch`,
+        `replicas`, `replica` (see `Label`), `loss_scale` and `reason` (see `Reason`).
+
+        `"optimizers"` has a row for each optimizer, variable and step recorded: `run`,
+        `optimizer`, `variable`, `step`, `wall_time`, `state` and `gradient_norm` of what
+        reached it, `variable_norm` before the update, `update_norm`, `update_ratio` of
+        these two, `loss_scale`, `learning_rate`, `applied` and `skipped` (updates so far).
+
+        `"cosines"` has a row for each pair of losses, variable and step recorded: `run`,
+        `loss`, `other_loss`, `variable`, `step`, `cosine`, `batch`, `replicas`, `replica`.
+
+        Args:
+          table: which one.
 
         Raises:
-          GradscopeError: pandas is not installed.
+          GradscopeError: pandas is not installed, or there is no such table.
         """
-        return _table(self.runs.values())
-
-
-def _table(runs: Iterable[RunHistory]) -> pd.DataFrame:
-    """Returns one row for each loss, variable and record."""
-    try:
-        import pandas as pd
-    except ImportError as error:
-        raise GradscopeError(
-            f"to_pandas() needs pandas, which cannot be imported ({error}); "
-            "install it with: pip install pandas"
-        ) from error
-    texts: dict[str, dict[str, int]] = {"run": {}, "loss": {}, "variable": {}}
-    codes: dict[str, list[Any]] = {name: [np.zeros(0, np.int64)] for name in texts}
-    steps, times = [np.zeros(0, np.int64)], [np.zeros(0, np.float64)]
-    values = [np.zeros((0, len(Statistic)), np.float32)]
-    for run in runs:
-        names = [_code(texts["variable"], variable.name) for variable in run.variables]
-        for loss in run.losses:
-            record, column = np.nonzero(loss.values[:, :, Statistic.STATE] != State.ABSENT)
-            columns = np.array(names, np.int64)[loss.variables]
-            codes["run"].append(np.full(len(record), _code(texts["run"], run.name)))
-            codes["loss"].append(np.full(len(record), _code(texts["loss"], loss.name)))
-            codes["variable"].append(columns[column])
-            steps.append(loss.steps[record])
-            times.append(loss.wall_times[record])
-            values.append(loss.values[record, column])
-    numbers = np.concatenate(values)
-    states = [state.name.lower() for state in State if state is not State.ABSENT]
-    data: dict[str, Any] = {
-        name: pd.Categorical.from_codes(np.concatenate(codes[name]), pd.Index(list(texts[name])))
-        for name in texts
-    }
-    data["step"] = np.concatenate(steps)
-    data["wall_time"] = np.concatenate(times)
-    data["state"] = pd.Categorical.from_codes(
-        numbers[:, Statistic.STATE].astype(np.int64), pd.Index(states)
-    )
-    for statistic in Statistic:
-        if statistic is not Statistic.STATE:
-            data[statistic.name.lower()] = numbers[:, statistic]
-    return pd.DataFrame(data)
-
-
-def _code(texts: dict[str, int], text: str) -> int:
-    return texts.setdefault(text, len(texts))
+        return table_of(self.runs.values(), table)

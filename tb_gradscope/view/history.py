@@ -12,9 +12,17 @@ import numpy as np
 from tb_gradscope.format import messages
 from tb_gradscope.format.history import ClipHistory, RunHistory, Variable
 from tb_gradscope.view import meaning, schema
+from tb_gradscope.view.arranged import arranged
 from tb_gradscope.view.cache import Cache
 from tb_gradscope.view.clips import merge_clips, read_clips
+from tb_gradscope.view.cosines import CosineSeries, merge_cosines, read_cosines
 from tb_gradscope.view.losses import GradientSeries, merge, read_gradients
+from tb_gradscope.view.optimizers import (
+    OptimizerSeries,
+    merge_optimizers,
+    read_optimizer,
+    skipped_steps,
+)
 from tb_gradscope.view.provider import (
     EMPTY,
     Column,
@@ -31,6 +39,8 @@ from tb_gradscope.view.summary import summarize
 
 _CACHE_BYTES = 768 << 20
 _LISTING_SECONDS = 10.0
+
+Decoded = GradientSeries | ClipHistory | OptimizerSeries | CosineSeries
 
 
 class Histories:
@@ -85,19 +95,14 @@ class Histories:
             found = self._decoded.get(key, stamp)
             if found is None:
                 found, lasting = self._read(source, run, tags)
-                cost = sum(loss.values.nbytes for loss in found.losses)
-                cost += sum(clip.norms.nbytes for clip in found.clips)
                 if lasting:
-                    self._decoded.put(key, stamp, found, cost + 10_000)
+                    self._decoded.put(key, stamp, found, _cost(found))
         history: RunHistory = found
         return history
 
     def _read(self, source: Source, run: str, tags: Mapping[str, Stamp]) -> tuple[RunHistory, bool]:
         """Returns the run, and whether it would be the same next time."""
         problems, lasting = list[str](), True
-        variables: dict[str, Variable] = {}
-        losses: dict[str, list[GradientSeries]] = {}
-        clips: dict[str, list[ClipHistory]] = {}
         found = read_series(source, run, tags, problems)
         known = {one.id: self._decoded.get(*self._key(source, run, one)) for one in found}
         waiting = {
@@ -105,6 +110,7 @@ class Histories:
             for one in found
             if known[one.id] is None
         }
+        everything = list[Decoded]()
         for series in found:
             decoded, readable = known[series.id], True
             if decoded is None:
@@ -122,21 +128,8 @@ class Histories:
                     self._decoded.put(*self._key(source, run, series), decoded, cost + 10_000)
             one, of_series = decoded
             problems += of_series
-            if isinstance(one, ClipHistory):
-                clips.setdefault(one.name, []).append(one)
-            else:
-                losses.setdefault(series.schema.name, []).append(one)
-                for stored in series.schema.variables:
-                    variables[stored.name] = meaning.variable(stored)
-        positions = {name: i for i, name in enumerate(variables)}
-        history = RunHistory(
-            name=run,
-            variables=tuple(variables.values()),
-            losses=tuple(merge(parts, positions) for parts in losses.values()),
-            clips=tuple(merge_clips(parts) for parts in clips.values()),
-            problems=tuple(dict.fromkeys(problems)),
-        )
-        return history, lasting
+            everything.append(one)
+        return _run(run, found, everything, problems), lasting
 
     def _key(self, source: Source, run: str, series: Series) -> tuple[Any, Any]:
         # The schema and the events are part of what is decoded, so of the stamp too.
@@ -144,14 +137,64 @@ class Histories:
         return ("series", source.experiment, run, series.id), stamp
 
 
-def _decode(
-    series: Series, column: Column, readable: bool
-) -> tuple[GradientSeries | ClipHistory, tuple[str, ...]]:
+def _decode(series: Series, column: Column, readable: bool) -> tuple[Decoded, tuple[str, ...]]:
     problems: list[str] = []
+    one: Decoded
     if series.schema.kind == messages.Schema.CLIP:
-        return read_clips(series, column, problems), tuple(problems)
-    gradients = read_gradients(series, column, readable)
-    return gradients, gradients.problems
+        one = read_clips(series, column, problems)
+    elif series.schema.kind == messages.Schema.OPTIMIZER:
+        one = read_optimizer(series, column, problems)
+    elif series.schema.kind == messages.Schema.COSINE:
+        one = read_cosines(series, column, problems)
+    else:
+        one = read_gradients(series, column, readable)
+        problems += one.problems
+    return one, tuple(problems)
+
+
+def _run(name: str, found: list[Series], of: list[Decoded], problems: list[str]) -> RunHistory:
+    """Puts together what belongs together."""
+    variables: dict[str, Variable] = {}
+    losses: dict[meaning.Key, list[GradientSeries]] = {}
+    clips: dict[meaning.Key, list[ClipHistory]] = {}
+    optimizers: dict[meaning.Key, list[OptimizerSeries]] = {}
+    cosines: list[CosineSeries] = []
+    for series, one in zip(found, of, strict=True):
+        key = meaning.key(series.schema)
+        if isinstance(one, ClipHistory):
+            clips.setdefault(key, []).append(one)
+            continue
+        if isinstance(one, GradientSeries):
+            losses.setdefault(key, []).append(one)
+        elif isinstance(one, OptimizerSeries):
+            optimizers.setdefault(key, []).append(one)
+        else:
+            cosines.append(one)
+        for stored in series.schema.variables:
+            variables[stored.name] = meaning.variable(stored)
+    positions = {name: i for i, name in enumerate(variables)}
+    skipped = skipped_steps(found)
+    ordered = arranged([merge(parts, positions, skipped) for parts in losses.values()])
+    order = {loss.name: i for i, loss in reversed(list(enumerate(ordered)))}
+    return RunHistory(
+        name=name,
+        variables=tuple(variables.values()),
+        losses=ordered,
+        clips=tuple(merge_clips(parts) for parts in clips.values()),
+        optimizers=tuple(merge_optimizers(parts, positions) for parts in optimizers.values()),
+        cosines=merge_cosines(cosines, positions, order),
+        problems=tuple(dict.fromkeys(problems)),
+    )
+
+
+def _cost(run: RunHistory) -> int:
+    sizes = [
+        *(loss.values.nbytes for loss in run.losses),
+        *(clip.norms.nbytes for clip in run.clips),
+        *(one.values.nbytes + one.update_norms.nbytes for one in run.optimizers),
+        *(pair.cosines.nbytes for pair in run.cosines),
+    ]
+    return sum(sizes) + 10_000
 
 
 def _big(attribute: Any) -> bool:

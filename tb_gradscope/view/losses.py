@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -12,32 +12,36 @@ from tb_gradscope.format.batch import decode_gradients
 from tb_gradscope.format.history import LossHistory, Steps, Times
 from tb_gradscope.format.packing import Counts, Floats
 from tb_gradscope.format.record import COUNTED, decode_gradient
-from tb_gradscope.format.statistics import STATISTIC_COUNT, State, Statistic
+from tb_gradscope.format.statistics import STATISTIC_COUNT, Reason, State, Statistic
 from tb_gradscope.view import meaning
 from tb_gradscope.view.counters import carried
+from tb_gradscope.view.joined import Joined, columns_of
 from tb_gradscope.view.provider import Column
-from tb_gradscope.view.seen import NEVER, earlier, seen
-from tb_gradscope.view.series import Event, Series, at_steps, describe_errors
+from tb_gradscope.view.seen import NEVER, earlier, overflows, seen
+from tb_gradscope.view.series import Event, Series, at_steps, check_rows, describe_errors
 
 
 @dataclasses.dataclass(frozen=True)
 class GradientSeries:
     """One gradient series. Axes and attributes as in `LossHistory`, over its own variables.
 
-    But `calls` is as recorded: all series of a loss share one counter of calls.
-    `sessions`: int64 `[record]`, the number of who wrote it.
+    But `calls` and `nonfinite` are as recorded: all series of a loss share their
+    counters. `sessions`: int64 `[record]`, the number of who wrote it. `events`:
+    those that can be understood.
     """
 
     series: Series
+    events: tuple[Event, ...]
     steps: Steps
     wall_times: Times
     values: Floats
     calls: Counts
+    nonfinite: Counts
+    reasons: Counts
+    loss_scales: Floats
     sessions: Counts
     records: int
     state_counts: Counts
-    first_seen: Steps
-    last_seen: Steps
     traced_only: bool
     problems: tuple[str, ...]
 
@@ -68,32 +72,38 @@ def read_gradients(series: Series, column: Column, readable: bool = True) -> Gra
             f"{series.title}: its records are too large to be read at once, so only "
             f"{len(column.steps)} of them are shown; lower --gradscope_samples."
         )
-    events, values, calls = _checked_events(series, rows, problems), decoded.values, decoded.calls
+    events, values, calls = check_rows(series, problems), decoded.values, decoded.calls
+    nonfinite, reasons, scales = decoded.nonfinite, decoded.reasons, decoded.loss_scales
     traced = [event for event in events if event.message.kind == messages.Event.TRACED]
     traced_only = bool(readable and traced and not len(column.steps))
     if traced_only:
         steps, wall_times = np.array([traced[-1].step]), np.array([series.last_seen])
         values, calls = _traced_values(traced[-1], rows), np.zeros(1, np.int64)
+        nonfinite, reasons = np.zeros(1, np.int64), np.full(1, Reason.CADENCE, np.int64)
+        scales = np.ones(1, np.float32)
         sessions = series.parts.sessions_of(wall_times)
-    first_seen, last_seen = seen(values, steps, events)
     return GradientSeries(
         series=series,
+        events=tuple(events),
         steps=steps,
         wall_times=wall_times,
         values=values,
         calls=calls,
+        nonfinite=nonfinite,
+        reasons=reasons,
+        loss_scales=scales,
         sessions=sessions,
         records=int(counts[-1, 0]) if len(counts) else 0,
         state_counts=states,
-        first_seen=first_seen,
-        last_seen=last_seen,
         traced_only=traced_only,
         problems=tuple(problems),
     )
 
 
-def merge(parts: Sequence[GradientSeries], positions: dict[str, int]) -> LossHistory:
-    """Makes one loss of all series that have its name.
+def merge(
+    parts: Sequence[GradientSeries], positions: dict[str, int], skipped: Collection[int] = ()
+) -> LossHistory:
+    """Makes one loss of all series that have its name and label.
 
     Where two have a record of the same step, each gives the variables it has;
     of those in both, the later written counts.
@@ -101,78 +111,73 @@ def merge(parts: Sequence[GradientSeries], positions: dict[str, int]) -> LossHis
     Args:
       parts: the series, in the order first seen.
       positions: of each variable's name in `RunHistory.variables`.
+      skipped: steps whose update was left out because the loss scale had overflowed.
     """
-    names = [[variable.name for variable in part.series.schema.variables] for part in parts]
-    variables = list(dict.fromkeys(positions[name] for part in names for name in part))
-    column_of = {position: column for column, position in enumerate(variables)}
-    columns = [np.array([column_of[positions[n]] for n in part], np.int64) for part in names]
+    latest = max(parts, key=lambda part: part.series.last_seen).series.schema
+    label = meaning.label(latest)
+    skipped_steps = np.array(sorted(skipped) if label.stage == "unscaled" else [], np.int64)
+    variables, columns = columns_of([part.series.names for part in parts], positions)
     shape = (len(variables),)
     asked, states = np.zeros(shape, np.int64), np.zeros((*shape, len(COUNTED)), np.int64)
     first_seen, last_seen = np.full_like(states, NEVER), np.full_like(states, NEVER)
+    overflowed = np.zeros(shape, np.int64)
     for part, into in zip(parts, columns, strict=True):
+        over = overflows(part.values, part.steps, part.events, skipped_steps)
+        first, last = seen(part.values, part.steps, part.events, skipped_steps)
         asked[into] += part.records
-        states[into] += part.state_counts
-        first_seen[into] = earlier(first_seen[into], part.first_seen)
-        last_seen[into] = np.maximum(last_seen[into], part.last_seen)
-    steps, wall_times, values, calls, sessions = _joined(parts, columns, len(variables))
-    latest = max(parts, key=lambda part: part.series.last_seen)
+        states[into] += np.maximum(part.state_counts - over, first != NEVER)
+        overflowed[into] += over.sum(axis=1)
+        first_seen[into] = earlier(first_seen[into], first)
+        last_seen[into] = np.maximum(last_seen[into], last)
+    joined = Joined(parts, columns, len(variables))
+    counts = _carried(
+        joined.largest([part.calls for part in parts]),
+        joined.largest([part.nonfinite for part in parts]),
+        joined.latest([part.sessions for part in parts]),
+    )
+    absent = np.full(STATISTIC_COUNT, np.nan, np.float32)
+    absent[Statistic.STATE] = State.ABSENT
+    present = [part.values[:, :, Statistic.STATE] != State.ABSENT for part in parts]
     return LossHistory(
-        name=latest.series.schema.name,
-        where=meaning.place(latest.series.schema),
-        label=meaning.label(latest.series.schema),
-        variables=np.array(variables, np.int64),
-        steps=steps,
-        wall_times=wall_times,
-        values=values,
-        calls=_carried_calls(calls, sessions),
+        name=latest.name,
+        where=meaning.place(latest),
+        label=label,
+        variables=variables,
+        steps=joined.steps,
+        wall_times=joined.wall_times,
+        values=joined.cells([part.values for part in parts], present, absent),
+        calls=counts[:, 0],
         records=_records(parts),
         state_counts=states,
         asked=asked,
         first_seen=first_seen,
         last_seen=last_seen,
+        skipped_steps=skipped_steps,
+        overflowed=overflowed,
         traced_only=all(part.traced_only for part in parts),
+        part_of=latest.part_of,
+        watched=all(part.series.watched for part in parts),
+        nonfinite=counts[:, 1],
+        reasons=joined.largest([part.reasons for part in parts]),
+        loss_scales=joined.latest([part.loss_scales for part in parts]),
+        spikes=_spikes(parts, positions),
     )
 
 
 def none_rows(event: Event) -> list[int]:
     """Returns the rows that an event says are None."""
     message = event.message
-    pairs = zip(message.variables, message.states, strict=True)
+    pairs = zip(message.variables, message.states, strict=False)
     return [row for row, state in pairs if state == messages.Event.NONE]
 
 
-def _joined(
-    parts: Sequence[GradientSeries], columns: Sequence[Counts], variables: int
-) -> tuple[Steps, Times, Floats, Counts, Counts]:
-    if len(parts) == 1 and np.array_equal(columns[0], np.arange(variables)):
-        part = parts[0]
-        return part.steps, part.wall_times, part.values, part.calls, part.sessions
-    steps: Steps = np.unique(np.concatenate([part.steps for part in parts]))
-    wall_times = np.zeros(len(steps))
-    calls, sessions = np.zeros(len(steps), np.int64), np.zeros(len(steps), np.int64)
-    values = np.full((len(steps), variables, STATISTIC_COUNT), np.nan, np.float32)
-    values[:, :, Statistic.STATE] = State.ABSENT
-    written = np.full((len(steps), variables), -np.inf)
-    for part, into in zip(parts, columns, strict=True):
-        rows = np.searchsorted(steps, part.steps)
-        sessions[rows] = np.where(
-            part.wall_times >= wall_times[rows], part.sessions, sessions[rows]
-        )
-        wall_times[rows] = np.maximum(wall_times[rows], part.wall_times)
-        here = np.ix_(rows, into)
-        present = part.values[:, :, Statistic.STATE] != State.ABSENT
-        newer = present & (part.wall_times[:, None] >= written[here])
-        values[here] = np.where(newer[:, :, None], part.values, values[here])
-        written[here] = np.where(newer, part.wall_times[:, None], written[here])
-        calls[rows] = np.maximum(calls[rows], part.calls)
-    return steps, wall_times, values, calls, sessions
-
-
-def _carried_calls(calls: Counts, sessions: Counts) -> Counts:
+def _carried(calls: Counts, nonfinite: Counts, sessions: Counts) -> Counts:
+    """Returns `[record, 2]`, calls and nonfinite as they go on over restarts."""
     counted = np.flatnonzero(calls)  # what was only traced is no call
-    result = np.zeros_like(calls)
-    result[counted] = carried(calls[counted, None], sessions[counted])[0][:, 0]
-    return np.maximum.accumulate(result) if len(result) else result
+    result = np.zeros((len(calls), 2), np.int64)
+    both = np.stack([calls, nonfinite], axis=1)[counted]
+    result[counted] = carried(both, sessions[counted])[0]
+    return np.maximum.accumulate(result, axis=0) if len(result) else result
 
 
 def _records(parts: Sequence[GradientSeries]) -> int:
@@ -186,24 +191,16 @@ def _records(parts: Sequence[GradientSeries]) -> int:
     return max(together, round(made * together / max(len(kept), 1)))
 
 
-def _checked_events(series: Series, rows: int, problems: list[str]) -> list[Event]:
-    good, lost = [], 0
-    for event in series.events:
-        if event.message.kind == messages.Event.LOST:
-            lost += event.message.count
-        elif all(row < rows for row in event.message.variables):
-            good.append(event)
-        else:
-            problems.append(
-                f"{series.title}: an event at step {event.step} names row "
-                f"{max(event.message.variables)} of {rows}; the event file is damaged."
-            )
-    if lost:
-        problems.append(
-            f"{series.title}: {lost} records were overwritten before they could be written; "
-            "record less often, or let the training return to Python more often."
-        )
-    return good
+def _spikes(parts: Sequence[GradientSeries], positions: dict[str, int]) -> Counts:
+    """Returns `[spike, 2]`, steps and positions in the run's variables, sorted."""
+    found = {
+        (event.step, positions[part.series.names[row]])
+        for part in parts
+        for event in part.events
+        if event.message.kind == messages.Event.SPIKE
+        for row in event.message.variables
+    }
+    return np.array(sorted(found), np.int64).reshape(-1, 2)
 
 
 def _traced_values(event: Event, rows: int) -> Floats:

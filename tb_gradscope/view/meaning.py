@@ -6,7 +6,10 @@ from typing import Any
 
 from tb_gradscope.format import messages
 from tb_gradscope.format.errors import FormatError
-from tb_gradscope.format.history import Label, Place, Variable
+from tb_gradscope.format.history import Label, Place, Variable, identity
+
+Key = tuple[str, str, str, int, int]
+"""A name, and what of a label tells gradients of that name apart."""
 
 _STAGES = {messages.Label.RAW: "raw", messages.Label.UNSCALED: "unscaled"}
 _BATCHES = {
@@ -49,14 +52,20 @@ def place(schema: Any) -> Place | None:
 def label(schema: Any) -> Label:
     """Returns which gradient a schema's records are of. A later format's stage is "raw"."""
     stored = schema.label
+    replicas = max(1, stored.replicas)
     return Label(
         stage=_STAGES.get(stored.stage, "raw"),
         batch=_BATCHES.get(stored.batch, "whole"),
-        replicas=max(1, stored.replicas),
-        replica=stored.replica,
+        replicas=replicas,
+        replica=stored.replica if replicas > 1 else 0,
         sparse=stored.sparse,
         step_source="user" if schema.step_source == messages.Schema.USER else "calls",
     )
+
+
+def key(schema: Any) -> Key:
+    """Returns what of a schema tells what it is of: all series of one key are one."""
+    return (schema.name, *identity(label(schema)))
 
 
 def method(schema: Any) -> str:
@@ -83,22 +92,3 @@ def layer_of(name: str) -> str:
     """
     separator = "/" if "/" in name else "."
     return name.rpartition(separator)[0]
-
-
-def sentence(text: Label) -> str:
-    """Says in words which gradient the numbers are of, to stand after "gradient"."""
-    parts = ["mixed-precision loss scale removed" if text.stage == "unscaled" else "raw"]
-    if text.batch == "micro_batch":
-        parts.append("of one micro-batch")
-    elif text.batch == "accumulated":
-        parts.append("accumulated over micro-batches")
-    if text.replicas > 1:
-        which = (
-            f"reduced over {text.replicas} replicas"
-            if text.replica < 0
-            else f"of replica {text.replica} of {text.replicas}"
-        )
-        parts.append(which)
-    if text.sparse:
-        parts.append("rows of the same index summed")
-    return ", ".join(parts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,8 +18,9 @@ from werkzeug import wrappers
 from tb_gradscope.format.history import RunHistory
 from tb_gradscope.format.packing import Floats
 from tb_gradscope.format.tags import EVENTS_PLUGIN_NAME, PLUGIN_NAME
-from tb_gradscope.view import answers, assets, schema
+from tb_gradscope.view import answers, assets, labels, numbers, schema
 from tb_gradscope.view.history import Histories
+from tb_gradscope.view.labels import Labelled
 from tb_gradscope.view.provider import Listing, Source, in_background, token
 
 _logger = tb_logging.get_logger()
@@ -57,7 +58,11 @@ class GradscopePlugin(base_plugin.TBPlugin):  # type: ignore[misc]
             "matrix": self._matrix,
             "series": self._series,
             "loss": self._loss,
+            "reached": self._reached,
             "clip": self._clip,
+            "optimizer": self._optimizer,
+            "cosines": self._cosines,
+            "cosine": self._cosine,
         }
         apps = {f"/{path}": _app(handler) for path, handler in routes.items()}
         return {**apps, "/static/index.js": _app(_static), "/static/*": _app(_static)}
@@ -92,22 +97,45 @@ class GradscopePlugin(base_plugin.TBPlugin):  # type: ignore[misc]
     def _matrix(self, request: Request) -> Response:
         step = _whole(request, "step")
         run, _ = self._history(request)
-        return _numbers(request, answers.matrix(run, step))
+        return _numbers(request, numbers.matrix(run, step))
 
     def _series(self, request: Request) -> Response:
         run, _ = self._history(request)
         names = {variable.name: i for i, variable in enumerate(run.variables)}
-        return _numbers(request, answers.series(run, _named(request, run, "variable", names)))
+        return _numbers(request, numbers.series(run, _named(request, run, "variable", names)))
 
     def _loss(self, request: Request) -> Response:
         run, _ = self._history(request)
-        names = {loss.name: loss for loss in run.losses}
-        return _numbers(request, answers.loss_norms(_named(request, run, "loss", names)))
+        loss = _named(request, run, "loss", _by_id(run.losses))
+        return _numbers(request, numbers.whole_norms(loss))
+
+    def _reached(self, request: Request) -> Response:
+        run, _ = self._history(request)
+        one = _named(request, run, "optimizer", _by_id(run.optimizers))
+        return _numbers(request, numbers.whole_norms(one))
 
     def _clip(self, request: Request) -> Response:
         run, _ = self._history(request)
-        names = {clip.name: clip for clip in run.clips}
-        return _numbers(request, answers.clip(_named(request, run, "site", names)))
+        return _numbers(request, numbers.clip(_named(request, run, "site", _by_id(run.clips))))
+
+    def _optimizer(self, request: Request) -> Response:
+        run, _ = self._history(request)
+        one = _named(request, run, "optimizer", _by_id(run.optimizers))
+        return _numbers(request, numbers.optimizer(one))
+
+    def _cosines(self, request: Request) -> Response:
+        run, _ = self._history(request)
+        return _numbers(request, numbers.totals(run))
+
+    def _cosine(self, request: Request) -> Response:
+        run, _ = self._history(request)
+        pair = (_text(request, "one"), _text(request, "other"))
+        for known, history in zip(answers.pair_ids(run), run.cosines, strict=True):
+            if known == pair:
+                return _numbers(request, history.cosines)
+        raise errors.NotFoundError(
+            f"The run {run.name!r} has no cosines of {pair[0]!r} and {pair[1]!r}."
+        )
 
     def _listing(self, request: Request, recent: bool = False) -> tuple[Source, Listing]:
         environment = request.environ
@@ -182,6 +210,10 @@ def _named(request: Request, run: RunHistory, parameter: str, names: Mapping[str
     if name not in names:
         raise errors.NotFoundError(f"The run {run.name!r} has no {parameter} {name!r}.")
     return names[name]
+
+
+def _by_id(things: Sequence[Labelled]) -> dict[str, Any]:
+    return dict(zip(labels.ids(things), things, strict=True))
 
 
 def _json(request: Request, answer: Any) -> Response:

@@ -21,12 +21,17 @@ STATISTICS = tuple(statistic.name.lower() for statistic in Statistic)
 CLIP_STATISTICS = ("threshold", "norm_before", "norm_after", "scale")
 """Names of a clip site's own numbers, in the order that `clip` answers them."""
 
+OPTIMIZER_STATISTICS = ("loss_scale", "learning_rate")
+"""Names of an optimizer's own numbers, in the order that `optimizer` answers them."""
 
 NOTHING = -1.0
 """In place of the norm of a whole gradient: every gradient asked for was None."""
 
 TRACED = -2.0
 """In place of the norm of a whole gradient: only tracing was seen, and no number ever came."""
+
+
+MarkKind = Literal["nonfinite", "spike", "skipped"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +46,12 @@ class Place:
 
 @dataclasses.dataclass(frozen=True)
 class Label:
-    """Which gradient the numbers are of. `text` says it in words."""
+    """Which gradient the numbers are of.
+
+    `text` says it in words, `subtitle` only what tells it from others of its name:
+    "replica 0 of 2", "accumulated", mostly nothing. `replica` is -1 for what is
+    reduced over all.
+    """
 
     stage: Literal["raw", "unscaled"]
     batch: Literal["whole", "micro_batch", "accumulated"]
@@ -50,6 +60,7 @@ class Label:
     sparse: bool
     step_source: Literal["user", "calls"]
     text: str
+    subtitle: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +71,8 @@ class RunSummary:
     losses: int
     variables: int
     clips: int
+    optimizers: int
+    cosines: int
     first_step: int
     last_step: int
     missing: int
@@ -77,14 +90,25 @@ class Index:
 
 @dataclasses.dataclass(frozen=True)
 class Loss:
-    """A row of the matrix.
+    """A loss: a column of the matrix.
+
+    `id` is unique in the run and names it in queries and links: its name, and
+    what of its label tells it from others of that name. `total` is the position of
+    the loss that this one is a summand of, -1 if there is none.
 
     `variables` are positions in the run's variables. `steps` and `calls` have one
     entry for each record at hand; `records` also counts those that sampling
-    dropped. `traced_only`: tracing was seen, but no number ever came.
+    dropped. `traced_only`: tracing was seen, but no number ever came. `watched`:
+    a sentinel looked at all calls that are not recorded. `nonfinite`: calls known
+    with NaN or Inf. `loss_scales`: of each record, -1 where not finite; none where
+    all are 1. `skipped_steps`: where an optimizer left out the update because the
+    loss scale had overflowed, so that NaN and Inf there are no fault.
     """
 
+    id: str
     name: str
+    part_of: str
+    total: int
     where: Place | None
     label: Label
     variables: tuple[int, ...]
@@ -92,6 +116,45 @@ class Loss:
     calls: tuple[int, ...]
     records: int
     traced_only: bool
+    watched: bool
+    nonfinite: int
+    loss_scales: tuple[float, ...]
+    skipped_steps: tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Optimizer:
+    """An optimizer: a column of the matrix, behind the losses.
+
+    `id`, `variables` and `steps` as a loss's. `calls`, `applied` and `skipped` are
+    cumulative, one entry for each record. `skipped_steps`: where the update was
+    left out because the loss scale had overflowed. `accumulation`: micro-batches
+    to one update.
+    """
+
+    id: str
+    name: str
+    class_name: str
+    where: Place | None
+    label: Label
+    accumulation: int
+    has_loss_scale: bool
+    variables: tuple[int, ...]
+    steps: tuple[int, ...]
+    calls: tuple[int, ...]
+    applied: tuple[int, ...]
+    skipped: tuple[int, ...]
+    skipped_steps: tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Cosine:
+    """Two losses, by their ids, whose gradients were compared on the `variables` they share."""
+
+    one: str
+    other: str
+    variables: tuple[int, ...]
+    steps: tuple[int, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,8 +175,11 @@ class Clip:
     """A clip site. `calls`, `clipped` and `nonfinite` are cumulative, one entry for each record.
 
     `after` names the clip site whose output is clipped again here, or is empty.
+    `id` as a loss's. The label's `text` says where among all that happens to
+    gradients this is, or is empty.
     """
 
+    id: str
     name: str
     method: Literal["norm", "value", "global_norm", "custom"]
     after: str
@@ -130,7 +196,7 @@ class Clip:
 class Missing:
     """Gradients that were None: the variables of one loss that share one fate.
 
-    `count` of the `asked` records had None. `pattern`: "always", "from" a step on
+    `loss` is its id. `count` of the `asked` records had None. `pattern`: "always", "from" a step on
     and ever since, or "on_and_off".
     """
 
@@ -148,10 +214,11 @@ class Missing:
 class Nonfinite:
     """Gradients that held NaN or Inf: the variables of one loss that share one fate.
 
-    `count` of the `asked` records were so, `first_step` and `last_step` the first
-    and the last of them. `pattern`: "always", "from" a step on and ever since,
+    `loss` is its id. `count` of the `asked` records were so, `first_step` and
+    `last_step` the first and the last of them. `exact`: the sentinel watched, so that
+    none can have been before. `pattern`: "always", "from" a step on and ever since,
     "on_and_off", or "once" where only one record was and others came after it. A
-    gradient that holds both is "nan".
+    gradient that holds both is "nan". What an optimizer skipped is no such entry.
     """
 
     loss: str
@@ -162,14 +229,44 @@ class Nonfinite:
     pattern: Literal["always", "from", "on_and_off", "once"]
     count: int
     asked: int
+    exact: bool
     where: Place | None
 
 
 @dataclasses.dataclass(frozen=True)
-class Run:
-    """All of a run but its numbers. `steps` are those of any loss, sorted.
+class Overflow:
+    """A loss whose gradients were not finite at steps that an optimizer skipped: no fault.
 
-    `nonfinite` is ordered by first step.
+    `loss` is its id. `records` is how many records of any one variable were so, at most.
+    """
+
+    loss: str
+    variables: int
+    records: int
+    steps: tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Mark:
+    """A record that the sentinel made, because something happened at its step.
+
+    `loss` is its id. `kind`: a gradient became "nonfinite", a norm made a "spike", or
+    the loss scale overflowed, so that the step was "skipped". Of the variables it is
+    about, the first few are named; `more` counts the others.
+    """
+
+    step: int
+    kind: MarkKind
+    loss: str
+    variables: tuple[str, ...]
+    more: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """All of a run but its numbers. `steps` are those of any loss or optimizer, sorted.
+
+    `nonfinite` is ordered by first step, `marks` by step.
     """
 
     name: str
@@ -179,8 +276,12 @@ class Run:
     losses: tuple[Loss, ...]
     variables: tuple[Variable, ...]
     clips: tuple[Clip, ...]
+    optimizers: tuple[Optimizer, ...]
+    cosines: tuple[Cosine, ...]
     missing: tuple[Missing, ...]
     nonfinite: tuple[Nonfinite, ...]
+    overflows: tuple[Overflow, ...]
+    marks: tuple[Mark, ...]
     problems: tuple[str, ...]
 
 
@@ -205,14 +306,16 @@ ROUTES: dict[str, Route] = {
     "matrix": Route(
         {"run": str, "step": int},
         None,
-        "[loss, variable, statistic + 1] over the run's losses and variables, of the latest "
-        "record at or before the step that has the variable. Behind the statistics: that "
-        "record's position in the loss's steps, or -1. Absent pairs: state -1, the rest NaN.",
+        "[loss or optimizer, variable, statistic + 1] over the run's losses, then its optimizers, "
+        "of the latest record at or before the step that has the variable. Behind the statistics: "
+        "that record's position in the steps of the loss or optimizer, or -1. Absent pairs: state "
+        "-1, the rest NaN.",
     ),
     "series": Route(
         {"run": str, "variable": str},
         None,
-        "For each loss that has the variable, in the run's order: [record, statistic].",
+        "For each loss that has the variable, then each optimizer, in the run's order: "
+        "[record, statistic].",
     ),
     "loss": Route(
         {"run": str, "loss": str},
@@ -220,10 +323,32 @@ ROUTES: dict[str, Route] = {
         "[record]: L2 norm of the loss's whole gradient; NaN or Inf where any part is. "
         "-1 where every gradient asked for was None, -2 where only tracing was seen.",
     ),
+    "reached": Route(
+        {"run": str, "optimizer": str},
+        None,
+        "[record]: as `loss`, of all that reached an optimizer.",
+    ),
     "clip": Route(
         {"run": str, "site": str},
         None,
         "[record, CLIP_STATISTICS], then [record, variable, 2]: L2 norms before and after, "
         "NaN where the gradient was None or is not in the record.",
+    ),
+    "optimizer": Route(
+        {"run": str, "optimizer": str},
+        None,
+        "[record, OPTIMIZER_STATISTICS], then [record, variable, 2]: L2 norm of the update and "
+        "of the variable before it; NaN where not known.",
+    ),
+    "cosines": Route(
+        {"run": str},
+        None,
+        "For each entry of the run's cosines: [record], cosine of the two gradients over all "
+        "variables they share; NaN where not known.",
+    ),
+    "cosine": Route(
+        {"run": str, "one": str, "other": str},
+        None,
+        "[record, variable]: cosine of two losses' gradients; NaN where not known.",
     ),
 }

@@ -23,10 +23,14 @@ _OBJECTS: tuple[type, ...] = (
     schema.RunSummary,
     schema.Index,
     schema.Loss,
+    schema.Optimizer,
+    schema.Cosine,
     schema.Variable,
     schema.Clip,
     schema.Missing,
     schema.Nonfinite,
+    schema.Overflow,
+    schema.Mark,
     schema.Run,
 )
 _SCALARS = {str: "string", int: "number", float: "number", bool: "boolean"}
@@ -51,6 +55,11 @@ def _constants() -> str:
             ("STATES", schema.STATES, "What the statistic `state` may be."),
             ("STATISTICS", schema.STATISTICS, "The statistics, in the order of the last axis."),
             ("CLIP_STATISTICS", schema.CLIP_STATISTICS, "A clip site's numbers, in order."),
+            (
+                "OPTIMIZER_STATISTICS",
+                schema.OPTIMIZER_STATISTICS,
+                "An optimizer's own numbers, in order.",
+            ),
         )
     )
 

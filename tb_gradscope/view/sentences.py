@@ -10,7 +10,7 @@ import numpy as np
 from tb_gradscope.format.history import ClipHistory, LossHistory, Place, RunHistory
 from tb_gradscope.format.record import is_absent
 from tb_gradscope.format.statistics import State
-from tb_gradscope.view import answers
+from tb_gradscope.view import labels, numbers
 from tb_gradscope.view.fates import Fate, fates
 from tb_gradscope.view.terminal import clean, shorten
 
@@ -22,17 +22,39 @@ _METHODS = {
 }
 _ONE_BY_ONE = ("norm", "value")
 _NAME_WIDTH = 60
+_FEW = 3
 
 
 def nonfinite(run: RunHistory) -> Iterator[str]:
     """Yields when gradients stopped being finite: a sentence for each loss and state."""
-    groups: dict[tuple[str, State], list[Fate]] = {}
+    groups: dict[tuple[int, State], list[Fate]] = {}
     for fate in (*fates(run, State.INF), *fates(run, State.NAN)):
-        groups.setdefault((fate.loss.name, fate.state), []).append(fate)
+        groups.setdefault((id(fate.loss), fate.state), []).append(fate)
     for found in groups.values():
         found.sort(key=lambda fate: (fate.first_step, fate.columns[0]))
     for found in sorted(groups.values(), key=lambda found: found[0].first_step):
-        yield f"{name(found[0].loss.name)}: {_onset(found)}"
+        yield f"{labelled(found[0].loss)}: {_onset(found)}"
+    for loss in run.losses:
+        if loss.overflowed.any():
+            yield _overflowed(loss)
+
+
+def spikes(run: RunHistory) -> Iterator[str]:
+    """Yields where the sentinel saw norms leave their recent range."""
+    for loss in run.losses:
+        steps = np.unique(loss.spikes[:, 0])
+        if not len(steps):
+            continue
+        parts = []
+        for step in steps[:_FEW].tolist():
+            rows = loss.spikes[loss.spikes[:, 0] == step, 1].tolist()
+            names = [name(run.variables[row].name) for row in rows[:_FEW]]
+            more = f" and {len(rows) - _FEW} more" if len(rows) > _FEW else ""
+            parts.append(f"step {step} in {', '.join(names)}{more}")
+        text = f"{labelled(loss)}: {number(len(steps), 'spike')}: {'; '.join(parts)}"
+        if len(steps) > _FEW:
+            text += f"; {len(steps) - _FEW} more, last at step {int(steps[-1])}"
+        yield text
 
 
 def missing(run: RunHistory) -> Iterator[str]:
@@ -45,7 +67,7 @@ def missing(run: RunHistory) -> Iterator[str]:
             "once": f"at step {fate.first_step} only",
             "on_and_off": f"on and off, {since}, last at step {fate.last_step}",
         }[fate.pattern]
-        loss = f"{name(fate.loss.name)}{_at(fate.loss.where)}"
+        loss = f"{labelled(fate.loss)}{_at(fate.loss.where)}"
         counted = f" ({_counted(fate)})" if fate.asked else ""
         yield f"{loss}, None {pattern}{counted}: {_names(fate)}"
 
@@ -55,6 +77,8 @@ def clip(of: ClipHistory) -> str:
     method = _METHODS[of.method]
     known = re.fullmatch(rf"{method}(_\d+)?", of.name) is not None
     text = name(of.name) if known else f"{name(of.name)}: {method}"
+    where = labels.clipping(of.label)
+    text += f" ({where})" if where else ""
     if not len(of.steps):
         return f"{text}, nothing recorded yet"
     norms = of.norms[-1][~is_absent(of.norms[-1, :, 0])]
@@ -79,6 +103,12 @@ def name(text: str) -> str:
     return shorten(clean(text), _NAME_WIDTH)
 
 
+def labelled(of: labels.Labelled) -> str:
+    """Returns a name, and which of that name where there may be several."""
+    subtitle = labels.subtitle(of.label)
+    return f"{name(of.name)} ({subtitle})" if subtitle else name(of.name)
+
+
 def amount(value: float) -> str:
     """Returns a number in three digits."""
     return "NaN" if np.isnan(value) else "Inf" if np.isinf(value) else f"{value:.3g}"
@@ -95,7 +125,8 @@ def _onset(found: list[Fate]) -> str:
     final, last = _last_step(first.loss), max(fate.last_step for fate in found)
     if len(found) == 1 and first.pattern == "once":
         return f"{word} at step {first.first_step} only, {place}"
-    parts = [f"first {word} seen at step {first.first_step} {place}{_manner(first)}"]
+    seen = "" if first.exact else "seen "
+    parts = [f"first {word} {seen}at step {first.first_step} {place}{_manner(first)}"]
     for fate in found[1:]:
         when = f"at step {fate.first_step}" if fate.pattern == "once" else _from(fate)
         parts.append(f"{_names(fate)} {when}{_manner(fate)}")
@@ -104,6 +135,18 @@ def _onset(found: list[Fate]) -> str:
     else:
         parts.append(f"last at step {last}")
     return "; ".join(parts)
+
+
+def _overflowed(loss: LossHistory) -> str:
+    steps = np.intersect1d(loss.skipped_steps, loss.steps)
+    if not len(steps):
+        steps = loss.skipped_steps
+    records = number(int(loss.overflowed.max()), "record")
+    when = f"step {steps[0]}" if len(steps) == 1 else f"steps {steps[0]} to {steps[-1]}"
+    return (
+        f"{labelled(loss)}: not finite in {records} of skipped steps ({when}), no fault: the loss "
+        "scale had overflowed, and the optimizer left the update out"
+    )
 
 
 def _from(fate: Fate) -> str:
@@ -131,7 +174,7 @@ def _whole(of: ClipHistory) -> str:
     broken = _broken(of)
     if broken:
         return f"{text}, not finite in {broken}"
-    shares = answers.shares(of, -1)
+    shares = numbers.shares(of, -1)
     if shares.size and shares.any():
         most = int(shares.argmax())
         text += f", most by {name(of.variables[most])} ({_percent(float(shares[most]), 1)})"

@@ -19,6 +19,13 @@ from tb_gradscope.view.sessions import Parts
 from tb_gradscope.view.stored import Stored, chosen, read_stored, readable, rows
 
 _RESTART_SECONDS = 0.5
+_KINDS = {
+    messages.Schema.GRADIENT: "Loss",
+    messages.Schema.CLIP: "Clip site",
+    messages.Schema.OPTIMIZER: "Optimizer",
+    messages.Schema.COSINE: "Cosines of",
+}
+_OF_STATES = (messages.Event.TRACED, messages.Event.CHANGED)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +42,8 @@ class Series:
 
     Attributes:
       schema: the latest one that can be read.
+      watched: the sentinel watched what is not recorded, in all recordings of it, and
+        no record was lost.
       first_step: of the first schema at hand.
       first_seen: wall time of that.
       last_seen: wall time of the latest schema or event.
@@ -46,6 +55,7 @@ class Series:
 
     id: str
     schema: Any
+    watched: bool
     first_step: int
     first_seen: float
     last_seen: float
@@ -58,6 +68,11 @@ class Series:
     def title(self) -> str:
         """What the user calls it, for messages."""
         return title(self.schema)
+
+    @property
+    def names(self) -> list[str]:
+        """Names of its variables."""
+        return [variable.name for variable in self.schema.variables]
 
     def counts(self, step: int, wall_time: float) -> bool:
         """Tells whether something written has not been replaced by a later recording."""
@@ -73,8 +88,7 @@ class Series:
 
 def title(schema: Any) -> str:
     """Returns what a message calls the series of this schema."""
-    kind = "Clip site" if schema.kind == messages.Schema.CLIP else "Loss"
-    return f"{kind} {schema.name!r}"
+    return f"{_KINDS[schema.kind]} {schema.name!r}"
 
 
 def read_series(
@@ -113,28 +127,43 @@ def _one(identity: str, stored: Stored, parts: Parts, problems: list[str]) -> Se
     schemas = chosen(stored.schemas, parts.valid(stored.schemas.steps, stored.schemas.wall_times))
     if not len(schemas.steps):
         return None
-    schema = None
+    parsed = []
     for value in reversed(schemas.values):
         try:
-            schema = meaning.parse(messages.Schema, value)
-            break
+            parsed.append(meaning.parse(messages.Schema, value))
         except FormatError as error:
-            problems.append(f"Series {identity} cannot be read. {error}")
-    if schema is None:
+            if not parsed:
+                problems.append(f"Series {identity} cannot be read. {error}")
+    if not parsed:
+        return None
+    schema = parsed[0]
+    if schema.kind not in _KINDS:
+        problems.append(
+            f"Series {identity} is of kind {schema.kind}, which this version does not know; "
+            "upgrade tb-gradscope."
+        )
         return None
     name = title(schema)
     events = [
         chosen(column, parts.valid(column.steps, column.wall_times))
         for column in readable(stored.events, f"{name}: its events", problems)
     ]
+    rare = tuple(_events(schemas, events, name, problems))
+    lost = sum(one.message.count for one in rare if one.message.kind == messages.Event.LOST)
+    if lost:
+        problems.append(
+            f"{name}: {lost} records were overwritten before they could be written; record less "
+            "often, or let the training return to Python more often."
+        )
     return Series(
         id=identity,
         schema=schema,
+        watched=all(one.watched for one in parsed) and not lost,
         first_step=int(schemas.steps[0]),
         first_seen=float(schemas.wall_times[0]),
         last_seen=max(float(one.wall_times.max(initial=0)) for one in (schemas, *events)),
         parts=parts,
-        events=tuple(_events(schemas, events, name, problems)),
+        events=rare,
         record_tag=stored.record_tag,
         stamp=stored.stamp,
     )
@@ -150,7 +179,7 @@ def _events(
             continue
         try:
             event = meaning.parse(messages.Event, value)
-            if len(event.variables) != len(event.states):
+            if event.kind in _OF_STATES and len(event.variables) != len(event.states):
                 raise FormatError(
                     f"A stored Event names {len(event.variables)} variables and "
                     f"{len(event.states)} states; the event file is damaged."
@@ -181,6 +210,21 @@ def describe_errors(
     if errors:
         step, error = errors[0]
         yield f"{name}: {len(errors)} of {total} {what} left out, the first at step {step}. {error}"
+
+
+def check_rows(series: Series, problems: list[str]) -> list[Event]:
+    """Returns the events whose rows the schema has; the others are problems."""
+    rows, good = len(series.schema.variables), []
+    for event in series.events:
+        worst = max(event.message.variables, default=-1)
+        if worst < rows:
+            good.append(event)
+        else:
+            problems.append(
+                f"{series.title}: an event at step {event.step} names row {worst} of {rows}; the "
+                "event file is damaged."
+            )
+    return good
 
 
 def at_steps(errors: Errors, steps: Counts) -> list[tuple[int, FormatError]]:

@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping
 
 from tb_gradscope.format import messages
-from tb_gradscope.view import schema
+from tb_gradscope.view import meaning, schema
+from tb_gradscope.view.cosines import Pair, pairs_of
 from tb_gradscope.view.losses import none_rows
 from tb_gradscope.view.provider import Source, Stamp
 from tb_gradscope.view.series import read_series
@@ -14,8 +15,9 @@ from tb_gradscope.view.series import read_series
 
 def summarize(source: Source, run: str, tags: Mapping[str, Stamp]) -> schema.RunSummary:
     """Returns the summary of a run whose tags are these."""
-    losses, clips, variables = set[str](), set[str](), set[str]()
-    missing = set[tuple[str, str]]()
+    of_kind: dict[int, set[meaning.Key]] = {}
+    pairs, variables = set[Pair](), set[str]()
+    missing = set[tuple[meaning.Key, str]]()
     first, last = list[int](), list[int]()
     found = read_series(source, run, tags, [])
     records = {one.record_tag: one.stamp for one in found if one.record_tag}
@@ -24,22 +26,29 @@ def summarize(source: Source, run: str, tags: Mapping[str, Stamp]) -> schema.Run
         step = lasts.get(series.record_tag)
         if step is not None and series.counts(step, series.stamp[1]):
             last.append(step)
-        name, rows = series.schema.name, series.schema.variables
+        rows = series.schema.variables
         first.append(series.first_step)
         last.append(series.first_step)
-        if series.schema.kind == messages.Schema.CLIP:
-            clips.add(name)
-            continue
-        losses.add(name)
-        variables.update(variable.name for variable in rows)
-        for event in series.events:
+        key, kind = meaning.key(series.schema), series.schema.kind
+        of_kind.setdefault(kind, set()).add(key)
+        if kind != messages.Schema.CLIP:
+            variables.update(series.names)
+        if kind == messages.Schema.COSINE:
+            pairs.update(pairs_of(series.schema, {}))
+        for event in series.events if kind == messages.Schema.GRADIENT else ():
             none = [row for row in none_rows(event) if row < len(rows)]
-            missing.update((name, rows[row].name) for row in none)
+            missing.update((key, rows[row].name) for row in none)
+
+    def count(kind: int) -> int:
+        return len(of_kind.get(kind, ()))
+
     return schema.RunSummary(
         name=run,
-        losses=len(losses),
+        losses=count(messages.Schema.GRADIENT),
         variables=len(variables),
-        clips=len(clips),
+        clips=count(messages.Schema.CLIP),
+        optimizers=count(messages.Schema.OPTIMIZER),
+        cosines=len(pairs),
         first_step=min(first, default=-1),
         last_step=max(last, default=-1),
         missing=len(missing),

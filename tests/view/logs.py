@@ -11,14 +11,17 @@ from tensorboard.compat.proto import event_pb2, summary_pb2
 from tensorboard.util import tensor_util
 
 from tb_gradscope.format import messages, tags
+from tb_gradscope.format.cosine import CosineRecord, encode_cosine
+from tb_gradscope.format.optimizer import OptimizerRecord, encode_optimizer
 from tb_gradscope.format.record import (
     COUNTED,
     ClipRecord,
     GradientRecord,
+    absent_norm,
     encode_clip,
     encode_gradient,
 )
-from tb_gradscope.format.statistics import STATISTIC_COUNT, State, Statistic
+from tb_gradscope.format.statistics import STATISTIC_COUNT, Reason, State, Statistic
 from tb_gradscope.view.eventfiles import _masked_crc32c
 
 _TICKS = itertools.count()
@@ -75,16 +78,19 @@ class Log:
 class Loss:
     """A gradient series that can be written into any log, counting like a recorder."""
 
-    def __init__(self, name, variables, counter=None, **schema):
+    def __init__(
+        self, name, variables, counter=None, label=None, part_of="", watched=False, **schema
+    ):
         self.name, self.variables = name, list(variables)
         self.counter = counter  # another series of this loss, which counts the calls of both
-        self.series = tags.series_id([name, *self.variables])
-        self.schema = gradient_schema(name, self.variables, **schema)
+        self.schema = gradient_schema(name, self.variables, label=label, **schema)
+        self.schema.part_of, self.schema.watched = part_of, watched
+        self.series = series_of(self.schema)
         self.restart()
 
     def restart(self, session=""):
         self.schema.session = session
-        self.calls = self.records = 0
+        self.calls = self.records = self.nonfinite = 0
         self.counts = np.zeros((len(self.variables), len(COUNTED)), np.int64)
         self.states = [OK] * len(self.variables)
 
@@ -103,11 +109,14 @@ class Loss:
         tag = tags.event_tag(self.series, messages.Event.Kind.Name(kind).lower())
         log.put(step, tag, message.SerializeToString(), tags.EVENTS_PLUGIN_NAME)
 
-    def record(self, log, step, norms=1.0, states=None, events=True):
+    def record(
+        self, log, step, norms=1.0, states=None, events=True, reason=Reason.CADENCE, scale=1.0
+    ):
         """Writes a record whose numbers follow from `norms`, and a CHANGED event where due."""
         states = list(states or [OK] * len(self.variables))
         counter = self.counter or self
         counter.calls += 1
+        counter.nonfinite += any(state in (NAN, INF) for state in states)
         self.records += 1
         for row, state in enumerate(states):
             if state in COUNTED:
@@ -115,7 +124,9 @@ class Loss:
         changed = [row for row, state in enumerate(states) if state != self.states[row]]
         self.states = states
         values = gradient_values(norms, states)
-        record = GradientRecord(values, counter.calls, self.records, self.counts)
+        record = GradientRecord(
+            values, counter.calls, self.records, self.counts, counter.nonfinite, reason, scale
+        )
         log.put(step, tags.record_tag(self.series), encode_gradient(record), tags.PLUGIN_NAME)
         if changed and events:
             kind = messages.Event.CHANGED
@@ -125,11 +136,11 @@ class Loss:
 class Clip:
     """A clip series."""
 
-    def __init__(self, name, variables, method=messages.Clip.GLOBAL_NORM, after=""):
-        self.series = tags.series_id(["clip", name, *variables])
-        self.schema = gradient_schema(name, variables)
+    def __init__(self, name, variables, method=messages.Clip.GLOBAL_NORM, after="", label=None):
+        self.schema = gradient_schema(name, variables, label=label)
         self.schema.kind = messages.Schema.CLIP
         self.schema.clip.method, self.schema.clip.after = method, after
+        self.series = series_of(self.schema)
         self.restart()
 
     def restart(self, session=""):
@@ -157,8 +168,83 @@ class Clip:
         log.put(step, tags.record_tag(self.series), encode_clip(record), tags.PLUGIN_NAME)
 
 
-def gradient_schema(name, variables, version=1, line=7):
+class Optimizer:
+    """An optimizer series, whose calls are applied unless skipped."""
+
+    def __init__(self, name, variables, class_name="Adam", scaled=False, accumulation=1):
+        self.variables = list(variables)
+        label = {"stage": messages.Label.UNSCALED} if scaled else None
+        self.schema = gradient_schema(name, self.variables, label=label)
+        self.schema.kind = messages.Schema.OPTIMIZER
+        self.schema.optimizer.class_name = class_name
+        self.schema.optimizer.has_loss_scale = scaled
+        self.schema.optimizer.accumulation = accumulation
+        self.series = series_of(self.schema)
+        self.restart()
+
+    def restart(self, session=""):
+        self.schema.session = session
+        self.applied = self.skipped = 0
+
+    open = Loss.open
+    event = Loss.event
+
+    def record(self, log, step, norms=1.0, updates=0.003, states=None, scale=1.0, rate=0.1):
+        """Writes a record: skipped, with an event, where a gradient is not finite."""
+        states = list(states or [OK] * len(self.variables))
+        skipped = any(state in (NAN, INF) for state in states)
+        self.skipped += skipped
+        self.applied += not skipped
+        calls = self.applied + self.skipped
+        if skipped:
+            self.event(log, step, messages.Event.SKIPPED, count=self.skipped)
+        counts = np.zeros((len(states), len(COUNTED)), np.int64)
+        gradient = GradientRecord(gradient_values(norms, states), calls, calls, counts)
+        updates = np.broadcast_to(np.float32(0 if skipped else updates), (len(states),))
+        record = OptimizerRecord(gradient, updates, self.applied, self.skipped, scale, rate)
+        log.put(step, tags.record_tag(self.series), encode_optimizer(record), tags.PLUGIN_NAME)
+
+
+class Cosine:
+    """Cosines of a loss with those asked for before it."""
+
+    def __init__(self, name, losses, variables, label=None):
+        self.schema = gradient_schema(name, variables, label=label)
+        self.schema.kind = messages.Schema.COSINE
+        self.schema.losses.extend(losses)
+        self.series = series_of(self.schema)
+        self.restart()
+
+    def restart(self, session=""):
+        self.schema.session = session
+        self.calls = 0
+
+    open = Loss.open
+
+    def record(self, log, step, cosines):
+        """Writes `cosines` `[loss][variable]`; None where a loss does not share a variable."""
+        self.calls += 1
+        array = [[absent_norm() if one is None else one for one in row] for row in cosines]
+        record = CosineRecord(np.array(array, np.float32), self.calls)
+        log.put(step, tags.record_tag(self.series), encode_cosine(record), tags.PLUGIN_NAME)
+
+
+def series_of(schema):
+    """Returns what a recorder might call a series: it depends on what it is of."""
+    names = [variable.name for variable in schema.variables]
+    label = schema.label.SerializeToString().hex()
+    kind = "" if schema.kind == messages.Schema.GRADIENT else str(schema.kind)
+    return tags.series_id([kind, schema.name, label, *schema.losses, *names])
+
+
+def replica(number, replicas=2, **label):
+    """Returns the label of one replica, -1 for what is reduced over all."""
+    return {"replica": number, "replicas": replicas, **label}
+
+
+def gradient_schema(name, variables, version=1, line=7, label=None):
     schema = messages.Schema(version=version, name=name, step_source=messages.Schema.USER)
+    schema.label.CopyFrom(messages.Label(**(label or {})))
     for number, variable in enumerate(variables):
         schema.variables.add(name=variable, dtype="float32", shape=[number + 2, 1], trainable=True)
     schema.where.file, schema.where.line = "train.py", line

@@ -9,7 +9,20 @@ from tensorboard.compat.proto import tensor_pb2, types_pb2
 
 from tb_gradscope.format import messages, tags
 from tb_gradscope.format.record import none_norm
-from tests.view.logs import INF, NAN, NONE, OK, ZERO, Clip, Log, Loss
+from tb_gradscope.format.statistics import Reason
+from tests.view.logs import (
+    INF,
+    NAN,
+    NONE,
+    OK,
+    ZERO,
+    Clip,
+    Cosine,
+    Log,
+    Loss,
+    Optimizer,
+    replica,
+)
 
 ODD = "a \"b\" 'c' <img src=x onerror=alert(1)> ü😀/ñ&d=1#e+%41\n\\ " + "x" * 300
 ODD_RUN = "odd <b> & 'run'=1#ü😀+%41"
@@ -357,6 +370,103 @@ def of_no_session(run):
             new.record(log, step, 100)
 
 
+def parts(run):
+    """A total of three parts, of which two share only one variable, and how they lie."""
+    total = Loss("total", ["shared", "a", "b"])
+    one, two = (Loss(name, ["shared", "a", "b"], part_of="total") for name in ("recon", "kl"))
+    later = Loss("other", ["shared"])
+    with_one = Cosine("kl", ["recon"], ["shared"])
+    with_both = Cosine("other", ["kl", "recon"], ["shared", "a"])
+    with Log(run) as log:
+        for series in (one, total, two, later, with_one, with_both):
+            series.open(log, 0)
+        for step in range(4):
+            one.record(log, step, [3, 4, 0], [OK, OK, NONE])
+            two.record(log, step, [1, 0, 2], [OK, NONE, OK])
+            total.record(log, step, [2, 4, 2])
+            later.record(log, step, [5])
+            with_one.record(log, step, [[-0.5 - step / 10]])
+            with_both.record(log, step, [[1, None], [-1, None]])
+
+
+def replicas(run):
+    """Two replicas, their reduction, and the clipping of each."""
+    losses = [Loss("loss", ["w", "b"], label=replica(number)) for number in (1, -1, 0)]
+    aux = Loss("aux", ["w"], label=replica(-1), part_of="loss")
+    clips = [Clip("clip", ["w", "b"], label=replica(number)) for number in (0, -1)]
+    with Log(run) as log:
+        for series in (*losses, aux, *clips):
+            series.open(log, 0)
+        for step in range(3):
+            for number, loss in enumerate(losses):
+                loss.record(log, step, number + 1, [OK, NONE if number == 2 else OK])
+            aux.record(log, step)
+            for clip in clips:
+                clip.record(log, step, [2, 2])
+
+
+def accumulated(run):
+    """Micro-batches, their sum, and an optimizer that takes one of four."""
+    micro = Loss("loss", ["w"], label={"batch": messages.Label.MICRO_BATCH})
+    summed = Loss("loss", ["w"], label={"batch": messages.Label.ACCUMULATED})
+    optimizer = Optimizer("sgd", ["w"], "SGD", accumulation=4)
+    with Log(run) as log:
+        for series in (micro, summed, optimizer):
+            series.open(log, 0)
+        for step in range(8):
+            micro.record(log, step)
+            if step % 4 == 3:
+                summed.record(log, step, 4)
+                optimizer.record(log, step, 4, updates=0.03)
+
+
+def scaled(run):
+    """Mixed precision: the first two steps and step 6 overflow; the NaN of step 8 is real."""
+    unscaled = {"stage": messages.Label.UNSCALED}
+    loss = Loss("loss", ["w", "b"], label=unscaled, watched=True)
+    optimizer = Optimizer("adam", ["w", "b"], scaled=True)
+    with Log(run) as log:
+        loss.open(log, 0)
+        optimizer.open(log, 0)
+        scale = 2.0**15
+        for step in range(10):
+            overflow = step in (0, 1, 6)
+            reason = Reason.NONFINITE if step in (6, 8) else Reason.CADENCE
+            states = [INF if overflow else OK, NAN if step == 8 else OK]
+            loss.record(log, step, 1, states, reason=reason, scale=scale)
+            if overflow:
+                optimizer.record(log, step, 1, states=[INF, OK], scale=scale)
+                scale /= 2
+            else:
+                optimizer.record(log, step, [1, 2], [0.003, 0.3], scale=scale)
+
+
+def watched(run):
+    """Recorded every 100 steps, but for a spike at 150 and the onset of NaN at 237."""
+    loss = Loss("loss", ["w", "b"], watched=True)
+    with Log(run) as log:
+        loss.open(log, 0)
+        for step, reason in ((0, 0), (100, 0), (150, 3), (200, 0), (237, 2), (300, 0)):
+            nan = step >= 237
+            loss.calls = step
+            loss.record(log, step, 1, [OK, NAN if nan else OK], reason=reason)
+            if reason == Reason.SPIKE:
+                loss.event(log, step, messages.Event.SPIKE, [0, 1])
+
+
+def refrozen(run):
+    """An optimizer whose variables change: another series from step 3 on, and back."""
+    both, only = Optimizer("sgd", ["a", "b"], "SGD"), Optimizer("sgd", ["a"], "SGD")
+    with Log(run) as log:
+        both.open(log, 0)
+        for step in range(3):
+            both.record(log, step, 1, updates=0.03)
+        only.open(log, 3)
+        for step in range(3, 5):
+            only.record(log, step, 2, updates=0.06)
+        both.record(log, 5, 3, updates=0.09)
+
+
 def scalars_only(run):
     with Log(run) as log:
         for step in range(3):
@@ -390,5 +500,11 @@ RUNS = {
     "side_by_side": side_by_side,
     "rerun_crashed": rerun_crashed,
     "of_no_session": of_no_session,
+    "parts": parts,
+    "replicas": replicas,
+    "accumulated": accumulated,
+    "scaled": scaled,
+    "watched": watched,
+    "refrozen": refrozen,
     "scalars_only": scalars_only,
 }

@@ -10,7 +10,7 @@ import pytest
 from tb_gradscope.format.history import ClipHistory, Label, LossHistory, RunHistory, Variable
 from tb_gradscope.format.record import COUNTED, absent_norm, none_norm
 from tb_gradscope.format.statistics import STATISTIC_COUNT, State, Statistic
-from tb_gradscope.view import answers, meaning
+from tb_gradscope.view import answers, numbers
 
 LABEL = Label("raw", "whole", 1, 0, False, "user")
 STATES = {
@@ -53,7 +53,15 @@ def loss(*states, name="loss", **changes):
         asked=np.array([len(text.replace("-", "")) for text in states]),
         first_seen=np.array(seen(min), np.int64),
         last_seen=np.array(seen(max), np.int64),
+        skipped_steps=np.zeros(0, np.int64),
+        overflowed=np.zeros(len(states), np.int64),
         traced_only=False,
+        part_of="",
+        watched=False,
+        nonfinite=np.zeros(count, np.int64),
+        reasons=np.zeros(count, np.int64),
+        loss_scales=np.ones(count, np.float32),
+        spikes=np.zeros((0, 2), np.int64),
     )
     return dataclasses.replace(made, **changes)
 
@@ -61,7 +69,7 @@ def loss(*states, name="loss", **changes):
 def run_of(*losses):
     count = max(len(loss.variables) for loss in losses)
     variables = [Variable(f"v{i}", "", "float32", (2,), "variable", True) for i in range(count)]
-    return RunHistory("run", tuple(variables), losses, (), ())
+    return RunHistory("run", tuple(variables), losses, (), (), (), ())
 
 
 def missing_of(run):
@@ -153,15 +161,15 @@ def test_nonfinite_by_first_step_then_by_the_run():
 
 def test_latest():
     one = loss("o-o-", "-o--", "----", "oooo")
-    assert answers.latest(one, -1).tolist() == [-1] * 4
-    assert answers.latest(one, 0).tolist() == [0, -1, -1, 0]
-    assert answers.latest(one, 15).tolist() == [0, 1, -1, 1]
-    assert answers.latest(one, 2**62).tolist() == [2, 1, -1, 3]
+    assert numbers.latest(one, -1).tolist() == [-1] * 4
+    assert numbers.latest(one, 0).tolist() == [0, -1, -1, 0]
+    assert numbers.latest(one, 15).tolist() == [0, 1, -1, 1]
+    assert numbers.latest(one, 2**62).tolist() == [2, 1, -1, 3]
 
 
 def test_matrix_places_variables_by_the_run():
     swapped = loss("o", "n", variables=np.array([2, 0]))
-    matrix = answers.matrix(run_of(swapped, loss("z", "z", "z")), 0)
+    matrix = numbers.matrix(run_of(swapped, loss("z", "z", "z")), 0)
     assert matrix.shape == (2, 3, STATISTIC_COUNT + 1)
     assert matrix[0, :, Statistic.STATE].tolist() == [State.NONE, State.ABSENT, State.OK]
     assert matrix[0, :, -1].tolist() == [0, -1, 0]
@@ -170,19 +178,19 @@ def test_matrix_places_variables_by_the_run():
 
 def test_series():
     run = run_of(loss("oz", "nn"), loss("o", variables=np.array([1])), loss("z"))
-    series = answers.series(run, 1).reshape(-1, STATISTIC_COUNT)
+    series = numbers.series(run, 1).reshape(-1, STATISTIC_COUNT)
     assert series[:, Statistic.STATE].tolist() == [State.NONE, State.NONE, State.OK]
 
 
 def test_loss_norms():
-    norms = answers.loss_norms(loss("oooz!n", "o-nz-n"))
+    norms = numbers.whole_norms(loss("oooz!n", "o-nz-n"))
     np.testing.assert_array_equal(norms, np.array([18**0.5, 3, 3, 0, np.nan, -1], np.float32))
-    assert answers.loss_norms(loss("nnz", "-nn")).tolist() == [-1, -1, 0]
-    assert answers.loss_norms(loss("n", "-", traced_only=True)).tolist() == [-2]
+    assert numbers.whole_norms(loss("nnz", "-nn")).tolist() == [-1, -1, 0]
+    assert numbers.whole_norms(loss("n", "-", traced_only=True)).tolist() == [-2]
     infinite = loss("oo")
     infinite.values[0, 0, [Statistic.STATE, Statistic.NORM]] = State.INF, np.inf
     infinite.values[1, 0, Statistic.NORM] = 3e38
-    assert answers.loss_norms(infinite).tolist() == [np.inf, np.float32(3e38)]
+    assert numbers.whole_norms(infinite).tolist() == [np.inf, np.float32(3e38)]
 
 
 def clip(norms):
@@ -211,7 +219,7 @@ def clip(norms):
     ],
 )
 def test_shares(norms, shares):
-    np.testing.assert_allclose(answers.shares(clip(norms), 0), shares, rtol=1e-6)
+    np.testing.assert_allclose(numbers.shares(clip(norms), 0), shares, rtol=1e-6)
 
 
 def test_size():
@@ -219,31 +227,14 @@ def test_size():
     variables = tuple(
         Variable(str(shape), "", "float32", shape, "variable", True) for shape in shapes
     )
-    sizes = [one.size for one in answers.run(RunHistory("", variables, (), (), ()), "").variables]
+    sizes = [
+        one.size for one in answers.run(RunHistory("", variables, (), (), (), (), ()), "").variables
+    ]
     assert sizes == [1, 0, 6, -1]
 
 
 def test_run_of_nothing():
-    run = RunHistory("run", (), (), (), ("problem",))
+    run = RunHistory("run", (), (), (), (), (), ("problem",))
     assert answers.run(run, "token").steps == ()
     assert answers.run(run, "token").problems == ("problem",)
-    assert answers.matrix(run, 0).size == 0
-
-
-@pytest.mark.parametrize(
-    ("label", "text"),
-    [
-        (LABEL, "raw"),
-        (
-            Label("unscaled", "micro_batch", 4, 2, True, "calls"),
-            "mixed-precision loss scale removed, of one micro-batch, of replica 2 of 4, "
-            "rows of the same index summed",
-        ),
-        (
-            Label("raw", "accumulated", 4, -1, False, "user"),
-            "raw, accumulated over micro-batches, reduced over 4 replicas",
-        ),
-    ],
-)
-def test_label(label, text):
-    assert meaning.sentence(label) == text
+    assert numbers.matrix(run, 0).size == 0

@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tb_gradscope.format import messages
 from tb_gradscope.format.record import COUNTED, is_absent, is_none
-from tb_gradscope.format.statistics import State, Statistic
+from tb_gradscope.format.statistics import Reason, State, Statistic
+from tb_gradscope.view import answers
 from tb_gradscope.view.load import load
 from tests.view.logs import Log, Loss
 from tests.view.runs import ODD, ODD_RUN
@@ -292,3 +294,129 @@ def test_onset_is_known_though_records_are_sampled(tmp_path):
     assert found.first_seen.tolist() == [[-1, -1, -1, -1], [-1, -1, 5, 4]]
     assert found.last_seen.tolist() == [[-1, -1, -1, -1], [-1, -1, 9, 4]]
     assert found.state_counts[1].tolist() == [0, 0, 4, 1]
+
+
+def names_of(run):
+    return [(loss.name, loss.label.replica, loss.label.batch) for loss in run.losses]
+
+
+def test_losses_of_one_name_stay_apart_by_their_labels(history):
+    assert names_of(history.runs["replicas"]) == [
+        ("loss", 0, "whole"),
+        ("loss", 1, "whole"),
+        ("loss", -1, "whole"),
+        ("aux", -1, "whole"),
+    ]
+    one, two, reduced, _ = history.runs["replicas"].losses
+    assert [loss.values[0, 0, NORM] for loss in (one, two, reduced)] == [3, 1, 2]
+    assert one.first_seen[1, NONE] == 0
+    assert two.first_seen[1, NONE] == reduced.first_seen[1, NONE] == -1
+    assert names_of(history.runs["accumulated"]) == [
+        ("loss", 0, "micro_batch"),
+        ("loss", 0, "accumulated"),
+    ]
+
+
+def test_clips_of_replicas_stay_apart(history):
+    before, after = history.runs["replicas"].clips
+    assert (before.label.replica, after.label.replica) == (0, -1)
+    assert before.calls.tolist() == after.calls.tolist() == [1, 2, 3]
+
+
+def test_sparse_gradients_are_no_other_loss(tmp_path):
+    """What of a label may change from step to step does not tell losses apart."""
+    dense, sparse = Loss("loss", ["a", "b"]), Loss("loss", ["a"], label={"sparse": True})
+    with Log(tmp_path) as log:
+        for step, loss in enumerate([dense, sparse]):
+            loss.open(log, step)
+            loss.record(log, step)
+    (found,) = load(tmp_path).runs["."].losses
+    assert found.steps.tolist() == [0, 1]
+    assert found.label.sparse
+
+
+def test_parts_stand_right_behind_their_total(history):
+    run = history.runs["parts"]
+    assert [loss.name for loss in run.losses] == ["total", "recon", "kl", "other"]
+    assert [loss.part_of for loss in run.losses] == ["", "total", "total", ""]
+    answer = answers.run(run, "")
+    assert [loss.total for loss in answer.losses] == [-1, 0, 0, -1]
+    aux = answers.run(history.runs["replicas"], "").losses[-1]
+    assert (aux.id, aux.total) == ("aux@reduced/2", 2)
+
+
+def test_parts_without_their_total_or_in_a_circle(tmp_path):
+    losses = [Loss("a", ["w"], part_of="b"), Loss("b", ["w"], part_of="a")]
+    losses += [Loss("alone", ["w"], part_of="gone"), Loss("self", ["w"], part_of="self")]
+    with Log(tmp_path) as log:
+        for loss in losses:
+            loss.open(log, 0)
+    run = load(tmp_path).runs["."]
+    assert sorted(loss.name for loss in run.losses) == ["a", "alone", "b", "self"]
+    totals = {loss.name: loss.total for loss in answers.run(run, "").losses}
+    assert totals["alone"] == totals["self"] == -1
+
+
+def test_what_the_sentinel_saw(history):
+    run = history.runs["watched"]
+    (loss,) = run.losses
+    assert loss.watched
+    assert loss.reasons.tolist() == [0, 0, Reason.SPIKE, 0, Reason.NONFINITE, 0]
+    assert loss.spikes.tolist() == [[150, 0], [150, 1]]
+    assert loss.nonfinite.tolist() == [0, 0, 0, 0, 1, 2]
+    answer = answers.run(run, "")
+    assert [(mark.step, mark.kind, mark.variables, mark.more) for mark in answer.marks] == [
+        (150, "spike", ("w", "b"), 0),
+        (237, "nonfinite", ("b",), 0),
+    ]
+    (nonfinite,) = answer.nonfinite
+    assert (nonfinite.first_step, nonfinite.exact) == (237, True)
+    assert answer.losses[0].nonfinite == 2
+
+
+def first_nan(tmp_path, *, watched=True, lost=0, before=State.OK):
+    """The entry of a NaN at step 5, after whatever was before."""
+    loss = Loss("loss", ["w"], watched=watched)
+    with Log(tmp_path) as log:
+        loss.open(log, 0)
+        loss.record(log, 0, 1, [before])
+        loss.record(log, 5, 1, [State.NAN])
+        if lost:
+            loss.event(log, 5, messages.Event.LOST, count=lost)
+    return [
+        one for one in answers.run(load(tmp_path).runs["."], "").nonfinite if one.state == "nan"
+    ]
+
+
+def test_first_step_is_exact_only_where_nothing_can_have_been_before(tmp_path):
+    assert [one.exact for one in first_nan(tmp_path / "1")] == [True]
+    assert [one.exact for one in first_nan(tmp_path / "2", watched=False)] == [False]
+    assert [one.exact for one in first_nan(tmp_path / "3", lost=3)] == [False]
+    # The sentinel sees gradients stop being finite, not an infinity become NaN.
+    assert [one.exact for one in first_nan(tmp_path / "4", before=State.INF)] == [False]
+
+
+def test_a_recording_without_sentinel_makes_first_steps_inexact(tmp_path):
+    loss = Loss("loss", ["w"])
+    with Log(tmp_path) as log:
+        loss.restart("first")
+        loss.open(log, 0)
+        loss.record(log, 0)
+        loss.restart("second")
+        loss.schema.watched = True
+        loss.open(log, 5)
+        loss.record(log, 5)
+    assert not load(tmp_path).runs["."].losses[0].watched
+
+
+def test_series_of_a_kind_to_come(tmp_path):
+    good, later = Loss("good", ["w"]), Loss("later", ["w"])
+    later.schema.kind = 7
+    with Log(tmp_path) as log:
+        for loss in (good, later):
+            loss.open(log, 0)
+            loss.record(log, 0)
+    run = load(tmp_path).runs["."]
+    assert [loss.name for loss in run.losses] == ["good"]
+    (problem,) = run.problems
+    assert problem.endswith("is of kind 7, which this version does not know; upgrade tb-gradscope.")

@@ -8,7 +8,7 @@ import json
 import numpy as np
 import pytest
 
-from tb_gradscope.view import answers, schema
+from tb_gradscope.view import answers, labels, numbers, schema
 from tb_gradscope.view.load import load
 from tests.view.conftest import NAMES
 
@@ -25,13 +25,19 @@ def of_history(history, run):
     of = history.runs[run]
     found = {"run": json.loads(json.dumps(dataclasses.asdict(answers.run(of, ""))))}
     for step in asked_steps(found["run"]):
-        found["matrix", step] = answers.matrix(of, step)
+        found["matrix", step] = numbers.matrix(of, step)
     for number, variable in enumerate(of.variables):
-        found["series", variable.name] = answers.series(of, number)
-    for loss in of.losses:
-        found["loss", loss.name] = answers.loss_norms(loss)
-    for clip in of.clips:
-        found["clip", clip.name] = answers.clip(clip)
+        found["series", variable.name] = numbers.series(of, number)
+    for name, loss in zip(labels.ids(of.losses), of.losses, strict=True):
+        found["loss", name] = numbers.whole_norms(loss)
+    for name, clip in zip(labels.ids(of.clips), of.clips, strict=True):
+        found["clip", name] = numbers.clip(clip)
+    for name, one in zip(labels.ids(of.optimizers), of.optimizers, strict=True):
+        found["optimizer", name] = numbers.optimizer(one)
+        found["reached", name] = numbers.whole_norms(one)
+    found["cosines"] = numbers.totals(of)
+    for names, pair in zip(answers.pair_ids(of), of.cosines, strict=True):
+        found["cosine", names] = pair.cosines.ravel()
     return found
 
 
@@ -44,9 +50,17 @@ def of_server(server, run):
         name = variable["name"]
         found["series", name] = server.numbers("series", run=run, variable=name)
     for loss in found["run"]["losses"]:
-        found["loss", loss["name"]] = server.numbers("loss", run=run, loss=loss["name"])
+        found["loss", loss["id"]] = server.numbers("loss", run=run, loss=loss["id"])
     for clip in found["run"]["clips"]:
-        found["clip", clip["name"]] = server.numbers("clip", run=run, site=clip["name"])
+        found["clip", clip["id"]] = server.numbers("clip", run=run, site=clip["id"])
+    for one in found["run"]["optimizers"]:
+        name = one["id"]
+        found["optimizer", name] = server.numbers("optimizer", run=run, optimizer=name)
+        found["reached", name] = server.numbers("reached", run=run, optimizer=name)
+    found["cosines"] = server.numbers("cosines", run=run)
+    for pair in found["run"]["cosines"]:
+        names = pair["one"], pair["other"]
+        found["cosine", names] = server.numbers("cosine", run=run, one=names[0], other=names[1])
     return found
 
 
@@ -95,6 +109,8 @@ def test_index_says_what_the_runs_say(server):
         assert summary["losses"] == len(run["losses"]), summary
         assert summary["variables"] == len(run["variables"]), summary
         assert summary["clips"] == len(run["clips"]), summary
+        assert summary["optimizers"] == len(run["optimizers"]), summary
+        assert summary["cosines"] == len(run["cosines"]), summary
         assert summary["missing"] == pairs, summary
         if summary["name"] not in ("broken", "newer"):  # their last record is no record
             assert summary["first_step"] == run["steps"][0], summary

@@ -157,6 +157,54 @@ def test_to_pandas(logdir):
     assert (table[table["run"] == "merged"]["variable"] == "b").sum() == 5
 
 
+def test_to_pandas_says_which_gradient(logdir):
+    table = load(logdir).to_pandas()
+    last = ["part_of", "stage", "batch", "replicas", "replica", "loss_scale", "reason"]
+    assert list(table.columns[-7:]) == last
+    replicas = table[(table["run"] == "replicas") & (table["loss"] == "loss")]
+    assert replicas.groupby("replica")["norm"].max().to_dict() == {0: 3, 1: 1, -1: 2}
+    assert set(table[(table["loss"] == "kl") & (table["run"] == "parts")]["part_of"]) == {"total"}
+    watched = table[(table["run"] == "watched") & (table["variable"] == "b")]
+    assert watched[watched["reason"] == "nonfinite"]["step"].tolist() == [237]
+    scaled = table[(table["run"] == "scaled") & (table["variable"] == "b")]
+    assert scaled["loss_scale"].tolist()[:2] == [2**15, 2**14]
+
+
+def test_optimizers_to_pandas(logdir):
+    table = load(logdir).to_pandas("optimizers")
+    assert list(table.columns[:4]) == ["run", "optimizer", "variable", "step"]
+    adam = table[(table["optimizer"] == "adam") & (table["variable"] == "b")]
+    assert adam["skipped"].tolist() == [1, 2, 2, 2, 2, 2, 3, 3, 3, 3]
+    np.testing.assert_allclose(adam["update_ratio"].tolist()[-1], 0.1)
+    # What an optimizer did not get is no row: `b` was frozen for two of six steps.
+    assert ((table["run"] == "refrozen") & (table["variable"] == "b")).sum() == 4
+
+
+def test_cosines_to_pandas(logdir):
+    table = load(logdir).to_pandas("cosines")
+    assert list(table.columns[:6]) == ["run", "loss", "other_loss", "variable", "step", "cosine"]
+    one = table[(table["loss"] == "recon") & (table["other_loss"] == "kl")]
+    np.testing.assert_allclose(one["cosine"], [-0.5, -0.6, -0.7, -0.8])
+
+
+def test_no_such_table(logdir):
+    with pytest.raises(
+        gs.GradscopeError,
+        match=r"^There is no table 'clips'; there are: 'gradients', 'optimizers', 'cosines'\.$",
+    ):
+        load(logdir).to_pandas("clips")
+
+
+@pytest.mark.parametrize(
+    ("table", "column"),
+    [("gradients", "reason"), ("optimizers", "update_ratio"), ("cosines", "cosine")],
+)
+def test_tables_of_nothing(tmp_path, table, column):
+    found = load(tmp_path).to_pandas(table)
+    assert len(found) == 0
+    assert column in found.columns
+
+
 def test_to_pandas_of_nothing(tmp_path):
     table = load(tmp_path).to_pandas()
     assert len(table) == 0

@@ -246,6 +246,76 @@ def test_earlier_record_is_marked(history):
     assert any(line.startswith("  *     an earlier record") for line in lines)
 
 
+SCALED = """\
+Run scaled
+  steps 0 to 9, 10 steps recorded, 1 loss, 2 variables, 1 optimizer
+
+Gradient norms at step 9
+       loss        adam
+   unscaled  reached it
+w         1           1
+b         1           2
+
+Not finite
+  loss (unscaled): NaN at step 8 only, in b [train.py:7]
+  loss (unscaled): not finite in 3 records of skipped steps (steps 0 to 6), no fault: the loss scale
+    had overflowed, and the optimizer left the update out
+
+Optimizers
+  adam (Adam): 7 steps applied, 3 skipped as the loss scale had overflowed (last at step 6); loss
+    scale 4096 to 32768; learning rate 0.1; update to variable at step 9: median 0.0505, farthest
+    from the usual 0.001: 0.1 (b)
+"""
+
+
+def test_scaled(history):
+    assert one_run(history, "scaled") == SCALED
+
+
+def test_skipped_step_is_no_infinity(history):
+    run = history.runs["scaled"]
+    last = run.losses[0].steps == 6
+    cut = {name: getattr(run.losses[0], name)[last] for name in ("steps", "values", "loss_scales")}
+    run = dataclasses.replace(run, losses=(dataclasses.replace(run.losses[0], **cut),))
+    lines = text.report(History({"": run}, ()), 100).splitlines()
+    assert "w         skip           1" in lines
+    assert any(line.startswith("  skip  skipped step: the loss scale had") for line in lines)
+
+
+def test_parts_and_replicas_are_labelled(history):
+    lines = one_run(history, "parts").splitlines()
+    assert lines[4] == "        total     recon        kl  other"
+    assert lines[5] == "               in total  in total"
+    lines = one_run(history, "replicas", 120).splitlines()
+    assert "   replica 0 of 2  replica 1 of 2  reduced  in loss, reduced" in lines
+    assert any(
+        line.startswith("  clip: clip_by_global_norm (before the all-reduce, on replica 0 of 2) to")
+        for line in lines
+    )
+
+
+def test_what_the_sentinel_saw(history):
+    lines = one_run(history, "watched").splitlines()
+    assert "  loss: first NaN at step 237 in b [train.py:7]; still NaN at step 300" in lines
+    assert lines[lines.index("Spikes") + 1] == "  loss: 1 spike: step 150 in w, b"
+
+
+def test_many_spikes(tmp_path):
+    names = [f"v{i}" for i in range(5)]
+    loss = Loss("loss", names, watched=True)
+    with Log(tmp_path) as log:
+        loss.open(log, 0)
+        for step in range(5):
+            loss.record(log, step)
+            loss.event(log, step, messages.Event.SPIKE, range(5))
+    (line,) = sentences.spikes(load(tmp_path).runs["."])
+    some = "v0, v1, v2 and 2 more"
+    assert line == (
+        f"loss: 5 spikes: step 0 in {some}; step 1 in {some}; step 2 in {some}; 2 more, last at "
+        "step 4"
+    )
+
+
 def test_problems(history):
     lines = one_run(history, "broken", 1000).splitlines()
     assert len(lines) - lines.index("Problems") - 1 == len(history.runs["broken"].problems)

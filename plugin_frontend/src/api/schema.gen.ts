@@ -29,6 +29,11 @@ export const CLIP_STATISTICS = [
   "norm_after",
   "scale",
 ] as const;
+/** An optimizer's own numbers, in order. */
+export const OPTIMIZER_STATISTICS = [
+  "loss_scale",
+  "learning_rate",
+] as const;
 
 /** A line of the user's program. `code` is empty where it is not to be had. */
 export interface Place {
@@ -38,7 +43,13 @@ export interface Place {
   code: string;
 }
 
-/** Which gradient the numbers are of. `text` says it in words. */
+/**
+ * Which gradient the numbers are of.
+ *
+ * `text` says it in words, `subtitle` only what tells it from others of its name:
+ * "replica 0 of 2", "accumulated", mostly nothing. `replica` is -1 for what is
+ * reduced over all.
+ */
 export interface Label {
   stage: "raw" | "unscaled";
   batch: "whole" | "micro_batch" | "accumulated";
@@ -47,6 +58,7 @@ export interface Label {
   sparse: boolean;
   step_source: "user" | "calls";
   text: string;
+  subtitle: string;
 }
 
 /** A run in few words. Steps are -1 where nothing is recorded; `missing` counts pairs. */
@@ -55,6 +67,8 @@ export interface RunSummary {
   losses: number;
   variables: number;
   clips: number;
+  optimizers: number;
+  cosines: number;
   first_step: number;
   last_step: number;
   missing: number;
@@ -69,14 +83,25 @@ export interface Index {
 }
 
 /**
- * A row of the matrix.
+ * A loss: a column of the matrix.
+ *
+ * `id` is unique in the run and names it in queries and links: its name, and
+ * what of its label tells it from others of that name. `total` is the position of
+ * the loss that this one is a summand of, -1 if there is none.
  *
  * `variables` are positions in the run's variables. `steps` and `calls` have one
  * entry for each record at hand; `records` also counts those that sampling
- * dropped. `traced_only`: tracing was seen, but no number ever came.
+ * dropped. `traced_only`: tracing was seen, but no number ever came. `watched`:
+ * a sentinel looked at all calls that are not recorded. `nonfinite`: calls known
+ * with NaN or Inf. `loss_scales`: of each record, -1 where not finite; none where
+ * all are 1. `skipped_steps`: where an optimizer left out the update because the
+ * loss scale had overflowed, so that NaN and Inf there are no fault.
  */
 export interface Loss {
+  id: string;
   name: string;
+  part_of: string;
+  total: number;
   where: Place | null;
   label: Label;
   variables: number[];
@@ -84,6 +109,42 @@ export interface Loss {
   calls: number[];
   records: number;
   traced_only: boolean;
+  watched: boolean;
+  nonfinite: number;
+  loss_scales: number[];
+  skipped_steps: number[];
+}
+
+/**
+ * An optimizer: a column of the matrix, behind the losses.
+ *
+ * `id`, `variables` and `steps` as a loss's. `calls`, `applied` and `skipped` are
+ * cumulative, one entry for each record. `skipped_steps`: where the update was
+ * left out because the loss scale had overflowed. `accumulation`: micro-batches
+ * to one update.
+ */
+export interface Optimizer {
+  id: string;
+  name: string;
+  class_name: string;
+  where: Place | null;
+  label: Label;
+  accumulation: number;
+  has_loss_scale: boolean;
+  variables: number[];
+  steps: number[];
+  calls: number[];
+  applied: number[];
+  skipped: number[];
+  skipped_steps: number[];
+}
+
+/** Two losses, by their ids, whose gradients were compared on the `variables` they share. */
+export interface Cosine {
+  one: string;
+  other: string;
+  variables: number[];
+  steps: number[];
 }
 
 /** What gradients were asked for. `size` is -1 where a dimension is unknown. */
@@ -101,8 +162,11 @@ export interface Variable {
  * A clip site. `calls`, `clipped` and `nonfinite` are cumulative, one entry for each record.
  *
  * `after` names the clip site whose output is clipped again here, or is empty.
+ * `id` as a loss's. The label's `text` says where among all that happens to
+ * gradients this is, or is empty.
  */
 export interface Clip {
+  id: string;
   name: string;
   method: "norm" | "value" | "global_norm" | "custom";
   after: string;
@@ -118,7 +182,8 @@ export interface Clip {
 /**
  * Gradients that were None: the variables of one loss that share one fate.
  *
- * `count` of the `asked` records had None. `pattern`: "always", "from" a step on
+ * `loss` is its id. `count` of the `asked` records had None. `pattern`: "always", "from" a
+ * step on
  * and ever since, or "on_and_off".
  */
 export interface Missing {
@@ -135,10 +200,11 @@ export interface Missing {
 /**
  * Gradients that held NaN or Inf: the variables of one loss that share one fate.
  *
- * `count` of the `asked` records were so, `first_step` and `last_step` the first
- * and the last of them. `pattern`: "always", "from" a step on and ever since,
+ * `loss` is its id. `count` of the `asked` records were so, `first_step` and
+ * `last_step` the first and the last of them. `exact`: the sentinel watched, so that
+ * none can have been before. `pattern`: "always", "from" a step on and ever since,
  * "on_and_off", or "once" where only one record was and others came after it. A
- * gradient that holds both is "nan".
+ * gradient that holds both is "nan". What an optimizer skipped is no such entry.
  */
 export interface Nonfinite {
   loss: string;
@@ -149,13 +215,41 @@ export interface Nonfinite {
   pattern: "always" | "from" | "on_and_off" | "once";
   count: number;
   asked: number;
+  exact: boolean;
   where: Place | null;
 }
 
 /**
- * All of a run but its numbers. `steps` are those of any loss, sorted.
+ * A loss whose gradients were not finite at steps that an optimizer skipped: no fault.
  *
- * `nonfinite` is ordered by first step.
+ * `loss` is its id. `records` is how many records of any one variable were so, at most.
+ */
+export interface Overflow {
+  loss: string;
+  variables: number;
+  records: number;
+  steps: number[];
+}
+
+/**
+ * A record that the sentinel made, because something happened at its step.
+ *
+ * `loss` is its id. `kind`: a gradient became "nonfinite", a norm made a "spike", or
+ * the loss scale overflowed, so that the step was "skipped". Of the variables it is
+ * about, the first few are named; `more` counts the others.
+ */
+export interface Mark {
+  step: number;
+  kind: "nonfinite" | "spike" | "skipped";
+  loss: string;
+  variables: string[];
+  more: number;
+}
+
+/**
+ * All of a run but its numbers. `steps` are those of any loss or optimizer, sorted.
+ *
+ * `nonfinite` is ordered by first step, `marks` by step.
  */
 export interface Run {
   name: string;
@@ -165,8 +259,12 @@ export interface Run {
   losses: Loss[];
   variables: Variable[];
   clips: Clip[];
+  optimizers: Optimizer[];
+  cosines: Cosine[];
   missing: Missing[];
   nonfinite: Nonfinite[];
+  overflows: Overflow[];
+  marks: Mark[];
   problems: string[];
 }
 
@@ -177,21 +275,39 @@ export interface Routes {
   /** One run, all but its numbers. */
   run: { query: { run: string }; answer: Run };
   /**
-   * [loss, variable, statistic + 1] over the run's losses and variables, of the latest record
-   * at or before the step that has the variable. Behind the statistics: that record's position
-   * in the loss's steps, or -1. Absent pairs: state -1, the rest NaN.
+   * [loss or optimizer, variable, statistic + 1] over the run's losses, then its optimizers,
+   * of the latest record at or before the step that has the variable. Behind the statistics:
+   * that record's position in the steps of the loss or optimizer, or -1. Absent pairs: state
+   * -1, the rest NaN.
    */
   matrix: { query: { run: string; step: number }; answer: Float32Array };
-  /** For each loss that has the variable, in the run's order: [record, statistic]. */
+  /**
+   * For each loss that has the variable, then each optimizer, in the run's order: [record,
+   * statistic].
+   */
   series: { query: { run: string; variable: string }; answer: Float32Array };
   /**
    * [record]: L2 norm of the loss's whole gradient; NaN or Inf where any part is. -1 where
    * every gradient asked for was None, -2 where only tracing was seen.
    */
   loss: { query: { run: string; loss: string }; answer: Float32Array };
+  /** [record]: as `loss`, of all that reached an optimizer. */
+  reached: { query: { run: string; optimizer: string }; answer: Float32Array };
   /**
    * [record, CLIP_STATISTICS], then [record, variable, 2]: L2 norms before and after, NaN
    * where the gradient was None or is not in the record.
    */
   clip: { query: { run: string; site: string }; answer: Float32Array };
+  /**
+   * [record, OPTIMIZER_STATISTICS], then [record, variable, 2]: L2 norm of the update and of
+   * the variable before it; NaN where not known.
+   */
+  optimizer: { query: { run: string; optimizer: string }; answer: Float32Array };
+  /**
+   * For each entry of the run's cosines: [record], cosine of the two gradients over all
+   * variables they share; NaN where not known.
+   */
+  cosines: { query: { run: string }; answer: Float32Array };
+  /** [record, variable]: cosine of two losses' gradients; NaN where not known. */
+  cosine: { query: { run: string; one: string; other: string }; answer: Float32Array };
 }

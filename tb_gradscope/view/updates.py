@@ -1,0 +1,72 @@
+"""What optimizers made of the gradients, in a sentence each."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tb_gradscope.format.history import OptimizerHistory, RunHistory
+from tb_gradscope.format.packing import Floats
+from tb_gradscope.view import labels, numbers, sentences
+
+USUAL_RATIO = 1e-3
+"""About what an update is of the variable's norm where a training goes well: a rule of thumb.
+
+See https://cs231n.github.io/neural-networks-3/#ratio.
+"""
+
+
+def optimizer(run: RunHistory, of: OptimizerHistory) -> str:
+    """Says how many steps an optimizer took, and how large."""
+    text, subtitle = sentences.name(of.name), labels.subtitle(of.label, stage=False)
+    said = [of.class_name] if of.class_name not in ("", of.name) else []
+    said += [subtitle] if subtitle else []
+    text += f" ({', '.join(said)})" if said else ""
+    if not len(of.steps):
+        return f"{text}, nothing recorded yet"
+    text += f": {sentences.number(int(of.applied[-1]), 'step')} applied"
+    if of.accumulation > 1:
+        text += f", each of {of.accumulation} micro-batches"
+    if of.has_loss_scale or of.skipped[-1]:
+        text += f", {int(of.skipped[-1])} skipped as the loss scale had overflowed"
+        if len(of.skipped_steps):
+            text += f" (last at step {int(of.skipped_steps[-1])})"
+        text += f"; loss scale {_range(of.loss_scales, '.0f')}"
+    if np.isfinite(of.learning_rates).any():
+        text += f"; learning rate {_range(of.learning_rates)}"
+    return text + _ratios(run, of)
+
+
+def distance(ratios: Floats) -> Floats:
+    """Returns how far each ratio is from the usual one, in decades; NaN where it is unknown."""
+    with np.errstate(divide="ignore"):
+        decades: Floats = np.abs(np.log10(ratios / USUAL_RATIO))
+    return decades
+
+
+def _ratios(run: RunHistory, of: OptimizerHistory) -> str:
+    ratios = numbers.update_ratios(of)
+    usable = np.flatnonzero((ratios > 0).any(axis=1))
+    if not usable.size:
+        return ""
+    last = usable[-1]
+    row = ratios[last]
+    worst = int(np.nanargmax(distance(row)))
+    what = (
+        f"; update to variable at step {int(of.steps[last])}: median {_amount(np.nanmedian(row))}"
+    )
+    if np.nanmin(row) == np.nanmax(row):
+        return what
+    name = sentences.name(run.variables[int(of.variables[worst])].name)
+    return f"{what}, farthest from the usual {_amount(USUAL_RATIO)}: {_amount(row[worst])} ({name})"
+
+
+def _range(values: Floats, digits: str = ".3g") -> str:
+    known = values[np.isfinite(values)]
+    if not known.size:
+        return "not known"
+    low, high = float(known.min()), float(known.max())
+    return f"{high:{digits}}" if low == high else f"{low:{digits}} to {high:{digits}}"
+
+
+def _amount(value: float) -> str:
+    return sentences.amount(float(value))
