@@ -32,7 +32,7 @@ _LIBRARIES = tuple(
 # By the frame, a local variable, and the argument of getrefcount.
 _REFERENCES_OF_A_COPY = 3
 
-_called: contextvars.ContextVar[Any] = contextvars.ContextVar("gradscope_call", default=None)
+_where_called: contextvars.ContextVar[Any] = contextvars.ContextVar("gradscope_call", default=None)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,7 +94,7 @@ def find_caller() -> Caller:
     while shown is not None and is_keras(shown):
         shown = outer_frame(shown)
     if shown is None:  # a thread that Keras or TensorFlow started
-        known = _called.get()
+        known = _where_called.get()
         if known is not None:
             return Caller(frame, known.file, known.line, known.function, known.code)
         shown = frame
@@ -116,11 +116,11 @@ def called_from(place: Any) -> Iterator[None]:
     Args:
       place: the `Place` message.
     """
-    token = _called.set(place)
+    token = _where_called.set(place)
     try:
         yield
     finally:
-        _called.reset(token)
+        _where_called.reset(token)
 
 
 def parameters_of(frame: FrameType) -> tuple[str, ...]:
