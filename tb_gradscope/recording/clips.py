@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Hashable
 from typing import Any
 
@@ -12,13 +11,13 @@ import tensorflow as tf
 
 from tb_gradscope.format import messages
 from tb_gradscope.recording import place, sources
+from tb_gradscope.recording.description import NONE_MARK, Description
 from tb_gradscope.recording.failure import say_once
 from tb_gradscope.recording.losses import Key, path_of
 from tb_gradscope.recording.numbers import norm
-from tb_gradscope.recording.observe import in_function, observe_eagerly, observe_in_graph, schema
+from tb_gradscope.recording.observe import in_function, observe, schema
 from tb_gradscope.recording.origins import ORIGINS, Origin
 from tb_gradscope.recording.recorder import Recorder
-from tb_gradscope.recording.series import NONE_MARK, Description
 
 _METHODS = {
     messages.Clip.GLOBAL_NORM: "clip_by_global_norm",
@@ -65,7 +64,7 @@ def observe_clip(recorder: Recorder, call: ClipCall) -> None:
     """Records one call of a clip function."""
     if not call.before:
         return
-    graph = in_function()
+    in_function()  # raises where nothing can be recorded
     known = [None if gradient is None else ORIGINS.of(gradient) for gradient in call.before]
     caller = place.find_caller()
     none = tuple(gradient is None for gradient in call.before)
@@ -76,15 +75,8 @@ def observe_clip(recorder: Recorder, call: ClipCall) -> None:
         one = _Recognised(recorder, call, caller, known, none, given)
         recorder.remember(key, one)
     ORIGINS.remember(call.after, one.origins)
-    payload = functools.partial(_payload, call)
     tally = _tally(call) if one.description.counts_every_call else None
-    if graph:
-        observe_in_graph(recorder, one.description, payload, tally)
-        return
-    series = recorder.series(one.description)
-    if tally is not None:
-        series.tallies = series.tallies + tally
-    observe_eagerly(recorder, series, payload, none)
+    observe(recorder, [one.description], lambda: [_payload(call)], none, tally=tally)
 
 
 class _Recognised:
@@ -113,7 +105,9 @@ class _Recognised:
             ),
         )
         # The global norm is there in every call; other norms cost a pass over the gradient.
-        self.description = Description(described, none, call.global_norm is not None)
+        self.description = Description(
+            described, none, counts_every_call=call.global_norm is not None
+        )
         every_name = tuple(variable.name for variable in variables)
         of_tape = next((origin.recorder for origin in known if origin), None)
         self.origins = [
@@ -211,9 +205,15 @@ def _payload(call: ClipCall) -> Any:
     """Returns float32 [threshold, norm before, after, scale, clipped, not finite, norms...]."""
     before = [None if gradient is None else _as_tensor(gradient) for gradient in call.before]
     after = [None if gradient is None else _as_tensor(gradient) for gradient in call.after]
-    norms_before, norms_after = _norms(before), _norms(after)
     threshold = np.nan if call.threshold is None else tf.reduce_max(call.threshold)
     threshold = tf.cast(threshold, tf.float32)
+    norms_before = _norms(before)
+    if call.global_norm is None:
+        norms_after = _norms(after)
+    else:
+        # Not read from what comes out: with a second reader, TensorFlow no longer joins the
+        # clipping with the update that follows, which then rounds otherwise.
+        norms_after = norms_before * _scale(tf.cast(call.global_norm, tf.float32), threshold)
     whole_before, whole_after = _whole(norms_before), _whole(norms_after)
     if call.global_norm is not None:
         whole_before = tf.cast(call.global_norm, tf.float32)
@@ -232,6 +232,12 @@ def _payload(call: ClipCall) -> Any:
     none = np.array([gradient is None for gradient in before])
     norms = tf.where(none[:, None], NONE_MARK, tf.stack([norms_before, norms_after], 1))
     return tf.concat([header, tf.reshape(norms, [-1])], 0)
+
+
+def _scale(norm_before: Any, threshold: Any) -> Any:
+    """Returns what `clip_by_global_norm` multiplies with: NaN for a norm that is not finite."""
+    scale = threshold * tf.minimum(1.0 / norm_before, 1.0 / threshold)
+    return scale + (norm_before - norm_before)
 
 
 def _norms(gradients: list[Any]) -> Any:

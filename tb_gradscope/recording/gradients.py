@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import functools
+import dataclasses
 import weakref
 from collections.abc import Hashable
 from typing import Any
@@ -11,11 +11,13 @@ import tensorflow as tf
 
 from tb_gradscope.format import messages
 from tb_gradscope.recording import names, place, sources, statistics
+from tb_gradscope.recording.description import Description
 from tb_gradscope.recording.losses import CallPaths, Key, TapeLosses, path_of, site_of
-from tb_gradscope.recording.observe import in_function, observe_eagerly, observe_in_graph, schema
+from tb_gradscope.recording.observe import in_function, observe, schema
 from tb_gradscope.recording.origins import ORIGINS, Origin
 from tb_gradscope.recording.recorder import Recorder
-from tb_gradscope.recording.series import Description
+from tb_gradscope.recording.why.missing import explain_missing
+from tb_gradscope.recording.why.windows import TapeLog
 
 
 def observe_gradients(
@@ -24,6 +26,7 @@ def observe_gradients(
     target: Any,
     found: list[Any],
     gradients: list[Any],
+    log: TapeLog,
     *,
     has_output_gradients: bool,
     loss_name: str | None,
@@ -37,6 +40,7 @@ def observe_gradients(
       target: the loss.
       found: flat sources.
       gradients: one for each source; None is data.
+      log: what the tape was told.
       has_output_gradients: the loss was weighted, so that it may come again otherwise.
       loss_name: given by the user, or None.
       is_given: the recorder was given to the tape.
@@ -57,18 +61,15 @@ def observe_gradients(
         recorder.remember((key, identity, is_given), one)
     ORIGINS.remember(gradients, one.origins)
     none = tuple(gradient is None for gradient in gradients)
-    payload = functools.partial(statistics.gradient_statistics, gradients, found)
-    if graph:
-        description = Description(one.schema, none)
-        observe_in_graph(
-            recorder,
-            description,
-            lambda: tf.reshape(payload(), [-1]),
-            is_repeat=known is not None,
-        )
-        return
-    series = recorder.series(one.description)
-    observe_eagerly(recorder, series, payload, none, is_repeat=known is not None)
+    description = dataclasses.replace(one.description, none=none) if graph else one.description
+    explain_missing(recorder, description, target, found, none, log, caller)
+    observe(
+        recorder,
+        [description],
+        lambda: [tf.reshape(statistics.gradient_statistics(gradients, found), [-1])],
+        none,
+        is_repeat=known is not None,
+    )
 
 
 def _candidate(
@@ -106,9 +107,10 @@ class _Identified:
         described = [
             sources.describe(source, name) for source, name in zip(found, variables, strict=True)
         ]
-        self.schema = schema(
+        name = recorder.losses.name(key, variables, is_repeat)
+        described_schema = schema(
             messages.Schema.GRADIENT,
-            recorder.losses.name(key, variables, is_repeat),
+            name,
             described,
             caller.message(),
             label=messages.Label(sparse=sparse, replicas=1),
@@ -120,7 +122,7 @@ class _Identified:
         ]
         self._sources = sources.SameSources(found)
         self._sparse = sparse
-        self.description = Description(self.schema)
+        self.description = Description(described_schema, counted_as=f"loss {name}")
 
     def is_for(self, found: list[Any], sparse: bool) -> bool:
         """Tells whether these are the same variables still."""

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
 
 from tb_gradscope import __version__
 from tb_gradscope.format import messages, tags
+from tb_gradscope.format.statistics import Reason
 from tb_gradscope.recording import cadence, ring, step
+from tb_gradscope.recording.description import Description
 from tb_gradscope.recording.recorder import Call, Recorder
-from tb_gradscope.recording.series import Description, Series
+
+Payloads = Callable[[], Sequence[Any]]
 
 
 def schema(kind: int, name: str, variables: list[Any], where: Any, **more: Any) -> Any:
@@ -44,55 +47,83 @@ def in_function() -> bool:
     return True
 
 
-def observe_eagerly(
+def observe(
     recorder: Recorder,
-    series: Series,
-    payload: Callable[[], Any],
+    descriptions: Sequence[Description],
+    payloads: Payloads,
     none: tuple[bool, ...],
+    *,
+    tally: Any = None,
     is_repeat: bool = False,
 ) -> None:
-    """Counts an eager call, and records it if it is due.
+    """Counts one call, and records it if it is due: eagerly, or in the graph under construction.
 
     Args:
       recorder: where to.
-      series: whose call it is; its tallies are up to date.
-      payload: computes the float32 tensor; run only if the call is due.
-      none: which gradients are None. A pattern not seen before is recorded in any case.
-      is_repeat: the same loss of the same tape was seen before.
+      descriptions: of the series that this call is of. The first decides whether the
+        call is due; the others are recorded together with it.
+      payloads: returns the float32 vector of each, see `Description`. It is run only
+        if the call is due: in a graph inside the branch, so that whatever it builds
+        costs nothing in other calls.
+      none: which gradients of the first are None. In eager code, a pattern not seen
+        before is recorded in any case.
+      tally: int64 vector to add to the tallies of the first in every call, or None.
+      is_repeat: the same loss of the same tape was seen before, so that the call
+        counts no further step.
     """
-    call = recorder.counter(series.description.counted_as).count(is_repeat)
-    is_new = none not in series.seen_none
-    series.seen_none.add(none)
-    if not (is_new or cadence.is_due(call, recorder.every)):
+    if in_function():
+        _observe_in_graph(recorder, descriptions, payloads, tally, is_repeat)
+    else:
+        _observe_eagerly(recorder, descriptions, payloads, none, tally, is_repeat)
+
+
+def _observe_eagerly(
+    recorder: Recorder,
+    descriptions: Sequence[Description],
+    payloads: Payloads,
+    none: tuple[bool, ...],
+    tally: Any,
+    is_repeat: bool,
+) -> None:
+    first = recorder.series(descriptions[0])
+    if tally is not None:
+        first.tallies = first.tallies + tally
+    call = recorder.counter(descriptions[0].counter).count(is_repeat)
+    is_new = none not in first.seen_none
+    first.seen_none.add(none)
+    is_due = cadence.is_due(call, recorder.every)
+    if not (is_new or is_due):
         return
     if recorder.honours_record_if and not bool(tf.summary.should_record_summaries()):
         return
     now = step.user_step()
-    recorder.write(
-        series, Call(ring.NO_STEP if now is None else now, call, series.tallies, payload())
-    )
+    reason = Reason.CADENCE if is_due else Reason.PATTERN
+    for description, payload in zip(descriptions, payloads(), strict=True):
+        series = recorder.series(description)
+        recorder.write(
+            series,
+            Call(ring.NO_STEP if now is None else now, call, reason, series.tallies, payload),
+        )
 
 
-def observe_in_graph(
+def _observe_in_graph(
     recorder: Recorder,
-    description: Description,
-    payload: Callable[[], Any],
-    tally: Any = None,
-    is_repeat: bool = False,
+    descriptions: Sequence[Description],
+    payloads: Payloads,
+    tally: Any,
+    is_repeat: bool,
 ) -> None:
-    """Adds recording to the graph under construction.
-
-    Args:
-      recorder: where to.
-      description: of the series.
-      payload: builds the float32 `[width]` tensor.
-      tally: int64 `[tally]` of this call, or None.
-      is_repeat: the same loss of the same tape was seen before.
-    """
     with tf.name_scope("gradscope"):
-        recorder.trace(description, step.user_step_now())
-        slots = recorder.ring(description)
-        ring.keep_with_graph(slots)
+        recorder.trace(descriptions, step.user_step_now())
+        rings = [recorder.ring(description) for description in descriptions]
+        for each in rings:
+            ring.keep_with_graph(each)
         condition = tf.summary.should_record_summaries() if recorder.honours_record_if else True
-        call = recorder.counter(description.counted_as).count_in_graph(is_repeat)
-        slots.record(payload, call, step.user_step(), condition, tally)
+        call = recorder.counter(descriptions[0].counter).count_in_graph(is_repeat)
+        tallies = [each.count(tally if each is rings[0] else None) for each in rings]
+        due = tf.logical_and(rings[0].is_due(call), condition)
+        now = step.user_step()
+        if now is None:
+            now = tf.constant(ring.NO_STEP, tf.int64)
+        reason = tf.constant(Reason.CADENCE, tf.int64)
+        ring.record(rings, payloads, due, [now, call, reason], tallies)

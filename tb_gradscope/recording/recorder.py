@@ -8,19 +8,20 @@ import dataclasses
 import functools
 import secrets
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from tb_gradscope.recording import ring
 from tb_gradscope.recording.counter import Counter
+from tb_gradscope.recording.description import Description
 from tb_gradscope.recording.failure import contained
 from tb_gradscope.recording.host import HOST
 from tb_gradscope.recording.losses import CallPaths, SharedNames
 from tb_gradscope.recording.names import Names
 from tb_gradscope.recording.ring import Position, Ring, Slot
-from tb_gradscope.recording.series import CLIP_TALLIES, Description, Series
+from tb_gradscope.recording.series import Series
 from tb_gradscope.recording.writer import Writer
 
 _MOST_WAITING = 64
@@ -33,6 +34,7 @@ class Call:
 
     step: int
     call: int
+    reason: int
     tallies: Any
     payload: Any
 
@@ -99,8 +101,7 @@ class Recorder:
         found = self._rings.get(description.series)
         if found is not None and found.is_read_by(self):
             return found
-        tallies = CLIP_TALLIES if description.is_clip else 0
-        counter = self.counter(description.counted_as)
+        tallies, counter = description.tallies, self.counter(description.counter)
         made, every = Ring(description.width, tallies, description, counter), self.every
         since = Position(HOST.call(counter.now), np.zeros(tallies, np.int64))
         HOST.call(lambda: made.hand_to(self, every, since))
@@ -108,17 +109,31 @@ class Recorder:
         self._reading.append(made)
         return made
 
-    def trace(self, description: Description, step: int | None) -> None:
+    def trace(self, descriptions: Sequence[Description], step: int | None) -> None:
         """Writes at once what tracing has shown, in case no step is ever run."""
-        series = self.series(description)
 
         def write() -> None:
-            if self._writer is not None:
-                with self._writer.batch():
-                    now = self.counter(description.counted_as).now() if step is None else step
-                    series.trace(self._writer, now, description.none)
+            if self._writer is None:
+                return
+            now = self.counter(descriptions[0].counter).now() if step is None else step
+            with self._writer.batch():
+                for description in descriptions:
+                    self.series(description).trace(self._writer, now, description.none)
 
         with contained("writing what tracing showed", self.on_error):
+            HOST.call(write)
+
+    def tell(self, description: Description, step: int | None, event: Any) -> None:
+        """Writes something rare of a series at once, at the present call where `step` is None."""
+
+        def write() -> None:
+            if self._writer is None:
+                return
+            now = self.counter(description.counter).now() if step is None else step
+            with self._writer.batch():
+                self.series(description).tell(self._writer, now, event)
+
+        with contained("writing an event", self.on_error):
             HOST.call(write)
 
     def write(self, series: Series, call: Call) -> None:
@@ -211,4 +226,4 @@ class Recorder:
 def _write_call(series: Series, call: Call, writer: Writer) -> None:
     tallies = np.asarray(call.tallies, np.int64)
     payload = np.asarray(call.payload, np.float32).reshape(-1)
-    series.write(writer, Slot(call.step, call.call, tallies, payload))
+    series.write(writer, Slot(call.step, call.call, call.reason, tallies, payload))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -22,6 +22,7 @@ from tb_gradscope.recording.host import HOST
 
 _RING_FLOATS = 1 << 20
 _FEWEST, _MOST = 16, 1024
+_LABEL = 3  # step, call, reason; then the tallies
 
 NO_STEP = -(1 << 62)
 """In place of a step where the program keeps none."""
@@ -34,12 +35,14 @@ class Slot:
     Attributes:
       step: the program's step, or `NO_STEP`.
       call: number of the call, the first is 0.
+      reason: a `Reason`.
       tallies: int64 `[tally]`, cumulative counts over all calls.
       payload: float32 `[n]`.
     """
 
     step: int
     call: int
+    reason: int
     tallies: npt.NDArray[np.int64]
     payload: npt.NDArray[np.float32]
 
@@ -87,49 +90,30 @@ class Ring:
             return tf.Variable(value, trainable=False, name=f"gradscope_{name}")
 
         self._payload = variable([self._capacity, width], tf.float32, "payload")
-        self._labels = variable([self._capacity, 2 + tallies], tf.int64, "labels")
+        self._labels = variable([self._capacity, _LABEL + tallies], tf.int64, "labels")
         self._tallies = variable([tallies], tf.int64, "tallies")
         self._written = variable([], tf.int64, "written")
         self._every = variable([], tf.int64, "every")
 
-    def record(
-        self,
-        payload: Callable[[], Any],
-        call: Any,
-        step: Any,
-        condition: Any = True,
-        tally: Any = None,
-    ) -> None:
-        """Adds to the graph under construction: record the call if it is due.
+    def is_due(self, call: Any) -> Any:
+        """Returns whether a call is due: a bool scalar of the graph under construction."""
+        return cadence.is_due_in_graph(call, self._every.read_value())
 
-        Args:
-          payload: builds the float32 `[width]` tensor; run only in recorded calls.
-          call: number of the call, an int64 scalar tensor.
-          step: the program's step as an int64 scalar tensor, or None.
-          condition: bool (tensor) that must hold too.
-          tally: int64 `[tally]` to add up in every call, or None.
-        """
-        tallies = self._tallies.read_value()
-        if tally is not None:
-            tallies = self._tallies.assign_add(tally, read_value=True)
-        due = cadence.is_due_in_graph(call, self._every.read_value())
-        due = tf.logical_and(due, condition)
-        step = tf.constant(NO_STEP, tf.int64) if step is None else step
+    def count(self, tally: Any) -> Any:
+        """Returns the tallies, with those of this call (or None) added up, in a graph."""
+        if tally is None:
+            return self._tallies.read_value()
+        return self._tallies.assign_add(tally, read_value=True)
 
-        # In one function that is not inlined: where nothing is recorded, TensorFlow then
-        # passes over one operation rather than over each of the branch.
-        @tf.function(autograph=False, experimental_attributes={"_noinline": True})
-        def write() -> Any:
-            slot = tf.math.floormod(self._written.read_value(), self._capacity)[None]
-            label = tf.concat([[step, call], tallies], 0)
-            writes = [
-                self._payload.scatter_update(tf.IndexedSlices(payload()[None], slot)),
-                self._labels.scatter_update(tf.IndexedSlices(label[None], slot)),
-            ]
-            with tf.control_dependencies(writes):
-                return self._written.assign_add(1, read_value=True)
-
-        tf.cond(due, write, lambda: tf.constant(0, tf.int64))
+    def put(self, payload: Any, label: Any) -> Any:
+        """Fills the next slot, in a graph, and returns how many were filled."""
+        slot = tf.math.floormod(self._written.read_value(), self._capacity)[None]
+        writes = [
+            self._payload.scatter_update(tf.IndexedSlices(payload[None], slot)),
+            self._labels.scatter_update(tf.IndexedSlices(label[None], slot)),
+        ]
+        with tf.control_dependencies(writes):
+            return self._written.assign_add(1, read_value=True)
 
     def hand_to(self, reader: Reader, every: int, since: Position | None) -> None:
         """Lets `reader` have what is recorded from now on. On the host thread only.
@@ -182,10 +166,40 @@ class Ring:
         lost = start - self._seen + min(torn, end - start)
         self._seen = end
         slots = [
-            Slot(int(label[0]), int(label[1]), label[2:], row)
+            Slot(int(label[0]), int(label[1]), int(label[2]), label[_LABEL:], row)
             for label, row in list(zip(labels, payload, strict=True))[torn:]
         ]
         return slots, lost
+
+
+def record(
+    rings: Sequence[Ring],
+    payloads: Callable[[], Sequence[Any]],
+    due: Any,
+    label: Sequence[Any],
+    tallies: Sequence[Any],
+) -> None:
+    """Adds to the graph under construction: record the call if it is due.
+
+    Args:
+      rings: of the series that are recorded together.
+      payloads: builds the float32 vector of each; run only in recorded calls.
+      due: bool scalar tensor.
+      label: step, number of the call and reason: int64 scalar tensors.
+      tallies: int64 `[tally]` of each series.
+    """
+
+    # In one function that is not inlined: where nothing is recorded, TensorFlow then
+    # passes over one operation rather than over each of the branch.
+    @tf.function(autograph=False, experimental_attributes={"_noinline": True})
+    def write() -> Any:
+        filled = [
+            each.put(payload, tf.concat([label, tally], 0))
+            for each, payload, tally in zip(rings, payloads(), tallies, strict=True)
+        ]
+        return tf.add_n(filled)
+
+    tf.cond(due, write, lambda: tf.constant(0, tf.int64))
 
 
 _live: weakref.WeakSet[Ring] = weakref.WeakSet()

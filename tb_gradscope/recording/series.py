@@ -2,70 +2,40 @@
 
 from __future__ import annotations
 
-import dataclasses
-import functools
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from tb_gradscope.format import messages, tags
+from tb_gradscope.format.cosine import CosineRecord, encode_cosine
+from tb_gradscope.format.optimizer import OptimizerRecord, encode_optimizer
+from tb_gradscope.format.packing import Floats
 from tb_gradscope.format.record import (
     COUNTED,
     ClipRecord,
     GradientRecord,
+    absent_norm,
     encode_clip,
     encode_gradient,
     none_norm,
 )
 from tb_gradscope.format.statistics import STATISTIC_COUNT, State, Statistic
+from tb_gradscope.recording.description import (
+    ABSENT_MARK,
+    APPLIED,
+    CLIP_HEADER,
+    CLIP_NONFINITE,
+    CLIPPED,
+    NONE_MARK,
+    NONFINITE,
+    OPTIMIZER_HEADER,
+    OPTIMIZER_ROW,
+    SKIPPED,
+    Description,
+)
 from tb_gradscope.recording.ring import Slot
 from tb_gradscope.recording.writer import Writer
-
-CLIP_HEADER = 6  # threshold, norm before, norm after, scale, clipped, not finite
-CLIP_TALLIES = 2  # calls clipped, calls with a norm that is not finite
-CLIPPED, NONFINITE = 0, 1
-NONE_MARK = -1.0  # in place of the norm of a gradient that is None
-
-
-@dataclasses.dataclass(frozen=True)
-class Description:
-    """What a series is of: enough to open it again in another log directory.
-
-    Attributes:
-      schema: the `Schema` message.
-      none: bool `[variable]`, gradients known to be None while tracing.
-      counts_every_call: clip sites: tallies are kept for calls not recorded too.
-    """
-
-    schema: Any
-    none: tuple[bool, ...] = ()
-    counts_every_call: bool = True
-
-    @functools.cached_property
-    def series(self) -> str:
-        """Name of the series: the same for the same loss, variables and label."""
-        schema = self.schema
-        identity = [str(schema.kind), schema.name, schema.label.SerializeToString().hex()]
-        for variable in schema.variables:
-            identity += [variable.name, str(variable.kind)]
-        return tags.series_id(identity)
-
-    @property
-    def counted_as(self) -> str:
-        """Name of the counter of its calls: series of one loss share theirs."""
-        return self.series if self.is_clip else f"loss {self.schema.name}"
-
-    @property
-    def is_clip(self) -> bool:
-        """Tells clip sites from losses."""
-        return bool(self.schema.kind == messages.Schema.CLIP)
-
-    @property
-    def width(self) -> int:
-        """Number of floats in the payload of one call."""
-        count = len(self.schema.variables)
-        return CLIP_HEADER + 2 * count if self.is_clip else STATISTIC_COUNT * count
 
 
 class Series:
@@ -81,13 +51,20 @@ class Series:
         self._session = session
         self.id = description.series
         self.seen_none: set[tuple[bool, ...]] = set()
-        self.tallies: Any = np.zeros(CLIP_TALLIES if description.is_clip else 0, np.int64)
+        self.tallies: Any = np.zeros(description.tallies, np.int64)
         count = len(description.schema.variables)
         self._states = np.full(count, State.OK, np.int64)
         self._state_counts = np.zeros((count, len(COUNTED)), np.int64)
         self._records = 0
-        self._recorded_tallies = np.zeros(CLIP_TALLIES, np.int64)
+        self._nonfinite = 0
+        self._recorded_tallies = np.zeros(description.tallies, np.int64)
         self._has_clipped = False
+        self._write_of_kind = {
+            messages.Schema.GRADIENT: self._write_gradient,
+            messages.Schema.CLIP: self._write_clip,
+            messages.Schema.OPTIMIZER: self._write_optimizer,
+            messages.Schema.COSINE: self._write_cosine,
+        }[description.schema.kind]
         self._opened = False
 
     def trace(self, writer: Writer, step: int, none: tuple[bool, ...]) -> None:
@@ -103,15 +80,17 @@ class Series:
         event = self._event(messages.Event.TRACED, rows, np.full(len(rows), State.NONE))
         writer.event(self.id, step, event)
 
+    def tell(self, writer: Writer, step: int, event: Any) -> None:
+        """Writes something rare."""
+        self._open(writer, step)
+        writer.event(self.id, step, event)
+
     def write(self, writer: Writer, slot: Slot) -> None:
         """Writes one recorded call."""
         step = slot.shown_step
         self._open(writer, step)
         self._records += 1
-        if self.description.is_clip:
-            self._write_clip(writer, step, slot)
-        else:
-            self._write_gradient(writer, step, slot)
+        self._write_of_kind(writer, step, slot)
 
     def lose(self, writer: Writer, step: int, count: int) -> None:
         """Says that records were overwritten before they could be written."""
@@ -128,17 +107,36 @@ class Series:
             self._opened = True
 
     def _write_gradient(self, writer: Writer, step: int, slot: Slot) -> None:
-        values = slot.payload.reshape(-1, STATISTIC_COUNT)
-        states = values[:, Statistic.STATE].astype(np.int64)
-        for column, state in enumerate(COUNTED):
-            self._state_counts[:, column] += states == state
+        header = int(self.description.is_unscaled)
+        values = slot.payload[header:].reshape(-1, STATISTIC_COUNT)
+        states = self._count_states(values)
         changed = np.flatnonzero(states != self._states)
         if len(changed):
             self._states = states
             event = self._event(messages.Event.CHANGED, changed, states[changed])
             writer.event(self.id, step, event)
-        record = GradientRecord(values, slot.call + 1, self._records, self._state_counts)
+        record = self._gradient_record(slot, values, float(slot.payload[0]) if header else 1.0)
         writer.record(self.id, step, encode_gradient(record))
+
+    def _count_states(self, values: Floats) -> npt.NDArray[np.int64]:
+        states = values[:, Statistic.STATE].astype(np.int64)
+        for column, state in enumerate(COUNTED):
+            self._state_counts[:, column] += states == state
+        self._nonfinite += bool(np.isin(states, (State.NAN, State.INF)).any())
+        return states
+
+    def _gradient_record(self, slot: Slot, values: Floats, loss_scale: float) -> GradientRecord:
+        # Without a sentinel, those recorded are all that is known of.
+        watched = int(slot.tallies[NONFINITE]) if self.description.schema.watched else 0
+        return GradientRecord(
+            values,
+            slot.call + 1,
+            self._records,
+            self._state_counts,
+            nonfinite=max(watched, self._nonfinite),
+            reason=slot.reason,
+            loss_scale=loss_scale,
+        )
 
     def _write_clip(self, writer: Writer, step: int, slot: Slot) -> None:
         calls, tallies, header = slot.call + 1, slot.tallies, slot.payload[:CLIP_HEADER]
@@ -152,9 +150,34 @@ class Series:
             event = messages.Event(version=tags.FORMAT_VERSION, kind=messages.Event.CLIP_ONSET)
             writer.event(self.id, step, event)
         record = ClipRecord(
-            norms, calls, int(tallies[CLIPPED]), int(tallies[NONFINITE]), *map(float, header[:4])
+            norms,
+            calls,
+            int(tallies[CLIPPED]),
+            int(tallies[CLIP_NONFINITE]),
+            *map(float, header[:4]),
         )
         writer.record(self.id, step, encode_clip(record))
+
+    def _write_optimizer(self, writer: Writer, step: int, slot: Slot) -> None:
+        scale, rate, skipped = map(float, slot.payload[:OPTIMIZER_HEADER])
+        rows = slot.payload[OPTIMIZER_HEADER:].reshape(-1, OPTIMIZER_ROW)
+        values, updates = rows[:, :STATISTIC_COUNT], rows[:, STATISTIC_COUNT]
+        self._count_states(values)
+        applied_so_far, skipped_so_far = int(slot.tallies[APPLIED]), int(slot.tallies[SKIPPED])
+        if skipped:
+            event = messages.Event(
+                version=tags.FORMAT_VERSION, kind=messages.Event.SKIPPED, count=skipped_so_far
+            )
+            writer.event(self.id, step, event)
+        gradient = self._gradient_record(slot, values, scale)
+        record = OptimizerRecord(gradient, updates, applied_so_far, skipped_so_far, scale, rate)
+        writer.record(self.id, step, encode_optimizer(record))
+
+    def _write_cosine(self, writer: Writer, step: int, slot: Slot) -> None:
+        losses = len(self.description.schema.losses)
+        cosines = slot.payload.reshape(losses, -1).copy()
+        cosines[cosines == ABSENT_MARK] = absent_norm()
+        writer.record(self.id, step, encode_cosine(CosineRecord(cosines, slot.call + 1)))
 
     def _event(self, kind: int, rows: npt.NDArray[np.int64], states: npt.NDArray[np.int64]) -> Any:
         return messages.Event(

@@ -30,6 +30,14 @@ def made_ring(counter):
     return made
 
 
+def record(buffers, counter, payloads):
+    """Adds a call of its own step to the graph under construction."""
+    call = counter.count_in_graph(False)
+    label = [tf.constant(ring.NO_STEP, tf.int64), call, tf.constant(0, tf.int64)]
+    tallies = [buffer.count(None) for buffer in buffers]
+    ring.record(buffers, payloads, buffers[0].is_due(call), label, tallies)
+
+
 def filler(buffer, counter, **options):
     """A function that records its argument, one call for each element."""
 
@@ -37,7 +45,7 @@ def filler(buffer, counter, **options):
     def fill(values):
         for value in values:
             row = tf.fill([4], value)
-            buffer.record(lambda row=row: row, counter.count_in_graph(False), None)
+            record([buffer], counter, lambda row=row: [row])
 
     return fill
 
@@ -120,7 +128,7 @@ def test_a_ring_lives_and_dies_with_the_function_that_fills_it():
         @tf.function(autograph=False)
         def step():
             ring.keep_with_graph(buffer)
-            buffer.record(lambda: tf.zeros([4]), counter.count_in_graph(False), None)
+            record([buffer], counter, lambda: [tf.zeros([4])])
 
         step()
         return step.get_concrete_function(), weakref.ref(buffer)

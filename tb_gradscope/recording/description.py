@@ -1,0 +1,98 @@
+"""What a series is of, and how the numbers of one call lie in memory until they are written."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import Any
+
+from tb_gradscope.format import messages, tags
+from tb_gradscope.format.statistics import STATISTIC_COUNT
+
+CLIP_HEADER = 6  # threshold, norm before, norm after, scale, clipped, not finite
+OPTIMIZER_HEADER = 3  # loss scale, learning rate, skipped
+OPTIMIZER_ROW = STATISTIC_COUNT + 1  # and the norm of the update
+
+NONE_MARK = -1.0  # in place of the norm of a gradient that is None
+ABSENT_MARK = -2.0  # in place of the cosine of gradients that two losses do not share
+
+# Positions in the tallies, which count over all calls, recorded or not.
+NONFINITE = 0  # GRADIENT: calls with NaN or Inf that the sentinel saw
+CLIPPED, CLIP_NONFINITE = 0, 1  # CLIP: calls clipped, calls with a norm that is not finite
+APPLIED, SKIPPED = 0, 1  # OPTIMIZER: updates made, updates left out
+
+_TALLIES = {
+    messages.Schema.GRADIENT: 1,
+    messages.Schema.CLIP: 2,
+    messages.Schema.OPTIMIZER: 2,
+    messages.Schema.COSINE: 0,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Description:
+    """What a series is of: enough to open it again in another log directory.
+
+    The payload of one call is one float32 vector, by `schema.kind`:
+
+        GRADIENT   [loss scale], only where the label says UNSCALED
+                   variables x statistics
+        CLIP       `CLIP_HEADER`, variables x [norm before, norm after]
+        OPTIMIZER  `OPTIMIZER_HEADER`, variables x (statistics, norm of the update)
+        COSINE     losses x variables
+
+    Attributes:
+      schema: the `Schema` message.
+      none: bool `[variable]`, gradients known to be None while tracing.
+      counted_as: name of the counter of its calls: series with the same one are of
+        the same calls (a loss and its parts). Empty for one of its own.
+      counts_every_call: clip sites: tallies are kept for calls not recorded too.
+    """
+
+    schema: Any
+    none: tuple[bool, ...] = ()
+    counted_as: str = ""
+    counts_every_call: bool = True
+
+    @functools.cached_property
+    def series(self) -> str:
+        """Name of the series: the same for the same loss, variables and label."""
+        schema = self.schema
+        identity = [str(schema.kind), schema.name, schema.label.SerializeToString().hex()]
+        for variable in schema.variables:
+            identity += [variable.name, str(variable.kind)]
+        identity += schema.losses
+        return tags.series_id(identity)
+
+    @property
+    def counter(self) -> str:
+        """Name of the counter of its calls."""
+        return self.counted_as or self.series
+
+    @property
+    def kind(self) -> int:
+        """The `Schema.Kind`."""
+        return int(self.schema.kind)
+
+    @property
+    def is_unscaled(self) -> bool:
+        """Tells whether the payload begins with the loss scale that was divided out."""
+        is_gradient = self.schema.kind == messages.Schema.GRADIENT
+        return bool(is_gradient and self.schema.label.stage == messages.Label.UNSCALED)
+
+    @property
+    def width(self) -> int:
+        """Number of floats in the payload of one call."""
+        count = len(self.schema.variables)
+        if self.schema.kind == messages.Schema.CLIP:
+            return CLIP_HEADER + 2 * count
+        if self.schema.kind == messages.Schema.OPTIMIZER:
+            return OPTIMIZER_HEADER + OPTIMIZER_ROW * count
+        if self.schema.kind == messages.Schema.COSINE:
+            return len(self.schema.losses) * count
+        return int(self.is_unscaled) + STATISTIC_COUNT * count
+
+    @property
+    def tallies(self) -> int:
+        """Number of counts that are kept over all calls."""
+        return _TALLIES[self.schema.kind]
