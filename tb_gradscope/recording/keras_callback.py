@@ -17,7 +17,7 @@ except ImportError as error:
         f"imported ({error}); install it with: pip install 'keras>=3.3'"
     ) from error
 
-from tb_gradscope.recording import keras_internals, keras_step
+from tb_gradscope.recording import keras_internals, keras_step, place
 from tb_gradscope.recording.keras_fit import Fit
 from tb_gradscope.recording.keras_recorder import FitRecorder, log_directory
 
@@ -117,15 +117,18 @@ class KerasCallback(keras.callbacks.Callback):
             return
         directory, tensorboard = log_directory(self.log_dir, callbacks)
         if self._fit is None or not self._fit.is_of(self.model):
-            self._fit = Fit(self.model)
+            self._fit = Fit(self.model, self._recorder(directory))
         recorder = self._fit.recorder
-        if recorder is None or recorder.logdir != directory:
-            recorder = FitRecorder(directory, self.every, on_error=self.on_error)
-            self._fit.recorder = recorder
-            # An exception in another callback ends fit without a word to this one.
-            weakref.finalize(self, recorder.end)
+        if recorder.logdir != directory:
+            recorder = self._recorder(directory)
         self._goes_on = False
-        recorder.begin(tensorboard)
+        self._fit.begin(recorder, tensorboard, place.find_caller().message())
+
+    def _recorder(self, directory: str) -> FitRecorder:
+        recorder = FitRecorder(directory, self.every, on_error=self.on_error)
+        # An exception in another callback ends fit without a word to this one.
+        weakref.finalize(self, recorder.end)
+        return recorder
 
     def _problem(self, callbacks: list[Any]) -> str | None:
         """Returns why this model or `fit` cannot be recorded, None if it can."""

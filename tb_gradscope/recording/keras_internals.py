@@ -77,16 +77,13 @@ def compiled_losses(model: Any) -> list[CompiledLoss]:
     return [CompiledLoss(*one) for one in every if one[0] is not None]
 
 
-def has_own_step(model: Any) -> bool:
-    """Tells whether a model's `train_step` is other than Keras'."""
-    step = getattr(model.train_step, "__func__", model.train_step)
-    return not str(getattr(step, "__module__", "")).startswith("keras.")
-
-
 def batches_trained(model: Any) -> int:
-    """Returns how many batches a model's optimizer has seen, 0 where that cannot be told."""
+    """Returns how many batches a model's optimizer has seen, 0 where that cannot be told.
+
+    A step that applies it several times counts for as many.
+    """
     optimizer = getattr(model, "optimizer", None)
-    if optimizer is None or has_own_step(model):
-        return 0  # a step of the program's own may apply it any number of times
-    steps = getattr(optimizer, "inner_optimizer", optimizer).gradient_accumulation_steps or 1
-    return int(keras.ops.convert_to_numpy(optimizer.iterations)) * int(steps)
+    if optimizer is None:
+        return 0
+    accumulated = getattr(optimizer, "inner_optimizer", optimizer).gradient_accumulation_steps
+    return int(keras.ops.convert_to_tensor(optimizer.iterations)) * int(accumulated or 1)

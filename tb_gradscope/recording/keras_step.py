@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import dataclasses
 import functools
 import weakref
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tb_gradscope.recording import internals, step
+from tb_gradscope.recording import internals, place, step
 from tb_gradscope.recording.destination import within
 from tb_gradscope.recording.failure import contained
 from tb_gradscope.recording.host import HOST
@@ -56,8 +57,21 @@ def batches_of(model: Any) -> Batches:
     return _counted.get(model) or _counted.setdefault(model, Batches())
 
 
+@dataclasses.dataclass(frozen=True)
+class Destination:
+    """Where the steps of one `fit` are recorded.
+
+    Attributes:
+      recorder: where to.
+      place: the `Place` message of the program's call of `fit`.
+    """
+
+    recorder: Recorder
+    place: Any
+
+
 def recording(
-    train_step: Callable[..., Any], model: Any, recorder: Callable[[], Recorder | None]
+    train_step: Callable[..., Any], model: Any, destination: Callable[[], Destination | None]
 ) -> Callable[..., Any]:
     """Returns a model's `train_step` that records.
 
@@ -67,7 +81,7 @@ def recording(
     Args:
       train_step: of the model.
       model: held weakly.
-      recorder: asked in each step, or where it is traced; None to record nothing.
+      destination: asked in each step, or where it is traced; None to record nothing.
     """
     held = weakref.ref(model)
     batches = batches_of(model)
@@ -75,12 +89,12 @@ def recording(
     @tf.autograph.experimental.do_not_convert
     @functools.wraps(train_step)
     def recorded(*args: Any, **kwargs: Any) -> Any:
-        here = recorder()
-        if here is None or not here.is_recording or _inside.get():
+        here = destination()
+        if here is None or not here.recorder.is_recording or _inside.get():
             return train_step(*args, **kwargs)
         with _recorded(held(), here):
             outputs = train_step(*args, **kwargs)
-        with contained("counting a batch", here.on_error), internals.stop_recording():
+        with contained("counting a batch", here.recorder.on_error), internals.stop_recording():
             batches.count()
         return outputs
 
@@ -89,18 +103,22 @@ def recording(
 
 
 @contextlib.contextmanager
-def records_into(recorder: Recorder, model: Any) -> Iterator[None]:
-    """Records into `recorder` what is recorded in here, at the model's own step."""
-    with within(recorder), step.counted_by(batches_of(model).variable):
+def records_into(destination: Destination, model: Any) -> Iterator[None]:
+    """Records there what is recorded in here, at the model's own step."""
+    with (
+        within(destination.recorder),
+        step.counted_by(batches_of(model).variable),
+        place.called_from(destination.place),
+    ):
         yield
 
 
 @contextlib.contextmanager
-def _recorded(model: Any, recorder: Recorder) -> Iterator[None]:
+def _recorded(model: Any, destination: Destination) -> Iterator[None]:
     token = _inside.set(True)
     try:
         # Replicas run in threads of their own.
-        with records_into(recorder, model), tapes_here():
+        with records_into(destination, model), tapes_here():
             yield
     finally:
         _inside.reset(token)
