@@ -13,11 +13,13 @@ from tb_gradscope.format import messages
 from tb_gradscope.recording import place, sources
 from tb_gradscope.recording.description import NONE_MARK, Description
 from tb_gradscope.recording.failure import say_once
+from tb_gradscope.recording.labels import is_elsewhere, label_of_clipped
 from tb_gradscope.recording.losses import Key, path_of
 from tb_gradscope.recording.numbers import norm
 from tb_gradscope.recording.observe import in_function, observe, schema
 from tb_gradscope.recording.origins import ORIGINS, Origin
 from tb_gradscope.recording.recorder import Recorder
+from tb_gradscope.recording.replica import replica_here
 
 _METHODS = {
     messages.Clip.GLOBAL_NORM: "clip_by_global_norm",
@@ -75,6 +77,8 @@ def observe_clip(recorder: Recorder, call: ClipCall) -> None:
         one = _Recognised(recorder, call, caller, known, none, given)
         recorder.remember(key, one)
     ORIGINS.remember(call.after, one.origins)
+    if is_elsewhere(one.description.schema.label):
+        return
     tally = _tally(call) if one.description.counts_every_call else None
     observe(recorder, [one.description], lambda: [_payload(call)], none, tally=tally)
 
@@ -98,7 +102,7 @@ class _Recognised:
             site,
             variables,
             caller.message(),
-            label=messages.Label(replicas=1),
+            label=label_of_clipped(known),
             clip=messages.Clip(
                 method=call.method,
                 after=next((origin.site for origin in known if origin and origin.site), ""),
@@ -111,7 +115,8 @@ class _Recognised:
         every_name = tuple(variable.name for variable in variables)
         of_tape = next((origin.recorder for origin in known if origin), None)
         self.origins = [
-            Origin(every_name, position, site, of_tape) for position in range(len(variables))
+            Origin(every_name, position, site, of_tape, None if origin is None else origin.taken)
+            for position, origin in enumerate(known)
         ]
         self.given = sources.SameSources(given)
 
@@ -133,6 +138,7 @@ def _key(
         None if is_named else path_of(caller),
         (call.method, call.name, call.global_norm is None),
         tuple(known),
+        replica_here(),
         none,
         tuple(id(variable) for variable in given),
     )

@@ -7,6 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from tb_gradscope.recording.host import HOST
+from tb_gradscope.recording.replica import device_here
 
 
 class Counter:
@@ -29,7 +30,8 @@ class Counter:
     def count_in_graph(self, is_repeat: bool) -> Any:
         """Returns the number of a call as an int64 scalar of the graph under construction."""
         if self._variable is None:
-            self._variable = HOST.call(self._create)
+            device = device_here()
+            self._variable = HOST.call(lambda: self._create(device))
         if is_repeat:
             return self._variable.read_value() - 1
         return self._variable.assign_add(1, read_value=True) - 1
@@ -44,5 +46,6 @@ class Counter:
         if self._variable is not None:
             self._variable.assign(calls)
 
-    def _create(self) -> Any:
-        return tf.Variable(self._calls, dtype=tf.int64, trainable=False, name="gradscope_calls")
+    def _create(self, device: str | None) -> Any:
+        with tf.device(device):
+            return tf.Variable(self._calls, dtype=tf.int64, trainable=False, name="gradscope_calls")

@@ -12,10 +12,13 @@ import tensorflow as tf
 from tb_gradscope.format import messages
 from tb_gradscope.recording import names, place, sources, statistics
 from tb_gradscope.recording.description import Description
+from tb_gradscope.recording.labels import label_of
 from tb_gradscope.recording.losses import CallPaths, Key, TapeLosses, path_of, site_of
 from tb_gradscope.recording.observe import in_function, observe, schema
-from tb_gradscope.recording.origins import ORIGINS, Origin
+from tb_gradscope.recording.origins import ORIGINS, Origin, Taken
 from tb_gradscope.recording.recorder import Recorder
+from tb_gradscope.recording.reductions import watch_reductions
+from tb_gradscope.recording.replica import replica_here
 from tb_gradscope.recording.why.missing import explain_missing
 from tb_gradscope.recording.why.windows import TapeLog
 
@@ -51,14 +54,17 @@ def observe_gradients(
     caller = place.find_caller()
     known = None if has_output_gradients else losses.find(target, loss_name)
     key = known or losses.add(target, *_candidate(recorder, target, caller, loss_name))
+    replica = replica_here()
     identity = tuple(id(source) if sources.is_variable(source) else None for source in found)
     sparse = any(isinstance(gradient, tf.IndexedSlices) for gradient in gradients)
-    one = recorder.seen.get((key, identity, is_given))
+    one = recorder.seen.get((key, identity, replica, is_given))
     if one is None or not one.is_for(found, sparse):
         one = _Identified(
             recorder, key, caller, found, sparse, is_repeat=known is not None, is_given=is_given
         )
-        recorder.remember((key, identity, is_given), one)
+        recorder.remember((key, identity, replica, is_given), one)
+    if replica is not None:
+        watch_reductions()
     ORIGINS.remember(gradients, one.origins)
     none = tuple(gradient is None for gradient in gradients)
     description = dataclasses.replace(one.description, none=none) if graph else one.description
@@ -113,17 +119,28 @@ class _Identified:
             name,
             described,
             caller.message(),
-            label=messages.Label(sparse=sparse, replicas=1),
+            label=label_of(sparse=sparse),
         )
         # A tape that was given a recorder leads its clip functions there too.
         own = weakref.ref(recorder) if is_given else None
         self.origins = [
-            Origin(tuple(variables), position, recorder=own) for position in range(len(variables))
+            Origin(
+                tuple(variables),
+                position,
+                recorder=own,
+                taken=Taken(described_schema, position, sources.reference(source)),
+            )
+            for position, source in enumerate(found)
         ]
         self._sources = sources.SameSources(found)
         self._sparse = sparse
-        self.description = Description(described_schema, counted_as=f"loss {name}")
+        self.description = Description(described_schema, counted_as=_counter(described_schema))
 
     def is_for(self, found: list[Any], sparse: bool) -> bool:
         """Tells whether these are the same variables still."""
         return sparse == self._sparse and self._sources.are(found)
+
+
+def _counter(schema: Any) -> str:
+    """Returns the name of the counter of a loss: each replica counts for itself."""
+    return f"loss {schema.name}, replica {schema.label.replica}"

@@ -5,12 +5,28 @@ from __future__ import annotations
 import dataclasses
 import threading
 import weakref
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tb_gradscope.recording.recorder import Recorder
 
 _PRUNE_AT = 4096
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Taken:
+    """A gradient as the recorder saw it come from a tape, or out of a reduction over replicas.
+
+    Attributes:
+      schema: of the series it is recorded in.
+      row: which of that schema's variables it is of.
+      source: returns that variable, None for a tensor and where it is gone.
+    """
+
+    schema: Any
+    row: int
+    source: Callable[[], Any]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -22,12 +38,19 @@ class Origin:
       position: its own among them.
       site: name of the clip site that made it, "" for a tape.
       recorder: the one given to that tape, if one was.
+      taken: the gradient it was before any clipping, None if unknown.
     """
 
     names: tuple[str, ...]
     position: int
     site: str = ""
     recorder: weakref.ref[Recorder] | None = None
+    taken: Taken | None = None
+
+    @property
+    def label(self) -> Any | None:
+        """Which gradient it is, None if unknown."""
+        return None if self.taken is None else self.taken.schema.label
 
 
 class Origins:

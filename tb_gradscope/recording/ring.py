@@ -19,6 +19,7 @@ import tensorflow as tf
 from tb_gradscope.recording import cadence
 from tb_gradscope.recording.counter import Counter
 from tb_gradscope.recording.host import HOST
+from tb_gradscope.recording.replica import device_here
 
 _RING_FLOATS = 1 << 20
 _FEWEST, _MOST = 16, 1024
@@ -81,13 +82,15 @@ class Ring:
         self._reader: weakref.ref[Reader] | None = None
         self._capacity = int(np.clip(_RING_FLOATS // max(width, 1), _FEWEST, _MOST))
         self._seen = 0
-        HOST.call(lambda: self._create(width, tallies))
+        device = device_here()
+        HOST.call(lambda: self._create(width, tallies, device))
         _live.add(self)
 
-    def _create(self, width: int, tallies: int) -> None:
+    def _create(self, width: int, tallies: int, device: str | None) -> None:
         def variable(shape: list[int], dtype: Any, name: str) -> Any:
-            value = tf.zeros(shape, dtype)
-            return tf.Variable(value, trainable=False, name=f"gradscope_{name}")
+            with tf.device(device):
+                value = tf.zeros(shape, dtype)
+                return tf.Variable(value, trainable=False, name=f"gradscope_{name}")
 
         self._payload = variable([self._capacity, width], tf.float32, "payload")
         self._labels = variable([self._capacity, _LABEL + tallies], tf.int64, "labels")

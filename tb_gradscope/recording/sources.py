@@ -25,7 +25,7 @@ class SameSources:
     """
 
     def __init__(self, found: list[Any]) -> None:
-        self._references = [_reference(source) if is_variable(source) else None for source in found]
+        self._references = [reference(source) if is_variable(source) else None for source in found]
 
     def are(self, found: list[Any]) -> bool:
         """Tells whether these are the same, in the same order."""
@@ -84,7 +84,10 @@ def _static_shape(source: Any) -> list[int]:
     return [-1 if size is None else int(size) for size in shape]
 
 
-def _reference(source: Any) -> Any:
+def reference(source: Any) -> Any:
+    """Returns a weak reference to a variable, and for anything else one to nothing."""
+    if not is_variable(source):
+        return _nothing
     try:
         return weakref.ref(source)
     except TypeError:
