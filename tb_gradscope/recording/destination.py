@@ -18,6 +18,7 @@ from tb_gradscope.recording import cadence, internals
 from tb_gradscope.recording.failure import contained, say_once
 from tb_gradscope.recording.host import HOST
 from tb_gradscope.recording.recorder import Recorder
+from tb_gradscope.recording.why import observing
 from tb_gradscope.recording.writer import Writer
 
 _FILE_SUFFIX = ".gradscope"
@@ -99,6 +100,7 @@ class DirectoryRecorder(Recorder):
                 self.open()
         _here.set((*_here.get(), self))
         _everywhere.append(self)
+        observing.begin()
         return self
 
     def __exit__(
@@ -107,6 +109,7 @@ class DirectoryRecorder(Recorder):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        observing.end()
         _here.set(tuple(recorder for recorder in _here.get() if recorder is not self))
         if self in _everywhere:
             _everywhere.remove(self)

@@ -70,6 +70,10 @@ class Names:
             names.append(self._name_of(source, candidate[:LONGEST], names))
         return names
 
+    def was_variable(self, name: str) -> bool:
+        """Tells whether a variable had this name at any time."""
+        return name in self._bearers
+
     def _name_of(self, source: Any, candidate: str, used: list[str]) -> str:
         if not sources.is_variable(source):  # a tensor lives for one step, its name for all
             return _unique(candidate, lambda name: name in used)

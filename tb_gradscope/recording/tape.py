@@ -14,6 +14,8 @@ from tb_gradscope.recording.failure import contained
 from tb_gradscope.recording.gradients import observe_gradients
 from tb_gradscope.recording.losses import TapeLosses
 from tb_gradscope.recording.recorder import Recorder
+from tb_gradscope.recording.why import observing, windows
+from tb_gradscope.recording.why.windows import TapeLog
 
 
 class GradientTape(tf.GradientTape):
@@ -48,6 +50,41 @@ class GradientTape(tf.GradientTape):
         self._gradscope_recorder = recorder
         self._gradscope_losses = TapeLosses()
         self._gradscope_quiet = False
+        self._gradscope_log = TapeLog(self, watch_accessed_variables)
+
+    def __enter__(self) -> GradientTape:
+        """As in TensorFlow."""
+        super().__enter__()
+        observing.entered(self._gradscope_log)
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        """As in TensorFlow."""
+        self._gradscope_log.note(windows.CLOSE)
+        super().__exit__(*error)
+
+    @tf.autograph.experimental.do_not_convert
+    def watch(self, tensor: Any) -> None:
+        """As `tf.GradientTape.watch`."""
+        super().watch(tensor)
+        self._gradscope_log.watch(tensor)
+
+    @tf.autograph.experimental.do_not_convert
+    @contextlib.contextmanager
+    def stop_recording(self) -> Iterator[None]:
+        """As `tf.GradientTape.stop_recording`."""
+        with super().stop_recording():
+            self._gradscope_log.note(windows.STOP)
+            try:
+                yield
+            finally:
+                self._gradscope_log.note(windows.OPEN)
+
+    @tf.autograph.experimental.do_not_convert
+    def reset(self) -> None:
+        """As `tf.GradientTape.reset`."""
+        super().reset()
+        self._gradscope_log.note(windows.RESET)
 
     @tf.autograph.experimental.do_not_convert
     def gradient(
@@ -94,6 +131,7 @@ class GradientTape(tf.GradientTape):
                 target,
                 tf.nest.flatten(sources),
                 tf.nest.flatten(gradients),
+                self._gradscope_log,
                 has_output_gradients=output_gradients is not None,
                 loss_name=loss_name,
                 is_given=self._gradscope_recorder is not None,

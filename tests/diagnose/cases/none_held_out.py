@@ -4,7 +4,7 @@ What is expected was written down before they were first run.
 """
 
 # The programs are wrong on purpose, and written as people write them.
-# ruff: noqa: B007, B023, B905, F841, RUF015
+# ruff: noqa: B007, B023, B905, F841, RUF015, RUF100, SIM117
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ before the rule that finds it.
 """
 
 # The programs are wrong on purpose, and written as people write them.
-# ruff: noqa: B007, B023, B905, F841, RUF015
+# ruff: noqa: B007, B023, B905, F841, RUF015, RUF100, SIM117
 
 from __future__ import annotations
 

@@ -1,0 +1,113 @@
+"""Where a value leaves TensorFlow, as far as the source tells: `np.mean(y)`, `y.numpy()`."""
+
+from __future__ import annotations
+
+import ast
+
+from tb_gradscope.recording.why import program
+from tb_gradscope.recording.why.lines import Line
+
+_METHODS = frozenset({"numpy", "item", "tolist", "convert_to_numpy", "predict", "predict_on_batch"})
+_FUNCTIONS = frozenset({"float", "int", "bool", "complex", "numpy_function", "py_function"})
+_MODULES = frozenset({"np", "numpy", "onp", "math", "scipy", "sklearn", "cv2"})
+_PRINTS = frozenset(
+    {"print", "debug", "info", "warning", "set_postfix", "set_description", "scalar"}
+)
+
+
+def exit_after(start: Line, loss: Line | None) -> Line | None:
+    """Returns where a value left TensorFlow on its way to the loss.
+
+    Args:
+      start: the line at which the value was last seen in TensorFlow.
+      loss: the line that made the loss; it must use what came back.
+
+    Returns:
+      None where the source shows no such line.
+    """
+    scope = program.scope_at(start.file, start.line)
+    own, returned = set[str](), set[str]()
+    found: Line | None = None
+    for statement in program.statements(scope):
+        if (statement.end_lineno or statement.lineno) < start.line:
+            continue
+        names, targets = program.reads(statement), program.binds(statement)
+        is_start = statement.lineno <= start.line <= (statement.end_lineno or 0)
+        if not (is_start or names & (own | returned)):
+            continue
+        if found is None and (is_start or names & own):
+            call = None if _is_print(statement) else _exit_in(statement, None if is_start else own)
+            if call is not None:
+                found = Line(start.file, call.lineno, start.function)
+                returned |= targets
+        if found is not None and (names & returned or _at(statement, found)):
+            returned |= targets
+            if loss is not None and loss.file == start.file and _at(statement, loss):
+                return found
+            if isinstance(statement, ast.Return):
+                return found
+        elif is_start or names & own:
+            own |= targets
+    return None
+
+
+def decides(line: Line, loss: Line | None) -> bool:
+    """Tells whether a condition at a line chooses what the loss is computed from."""
+    statement = program.statement_at(line.file, line.line)
+    if not isinstance(statement, ast.If | ast.While):
+        return isinstance(statement, ast.stmt) and any(
+            isinstance(node, ast.IfExp) for node in program.expressions(statement)
+        )
+    bound = set[str]()
+    for inner in program.statements(statement):
+        bound |= program.binds(inner)
+    if loss is None or loss.file != line.file:
+        return False
+    at_loss = program.statement_at(loss.file, loss.line)
+    if at_loss is None:
+        return False
+    return bool(bound & (program.reads(at_loss) | program.binds(at_loss)))
+
+
+def is_only_shown(line: Line) -> bool:
+    """Tells whether a value left TensorFlow only to be printed or logged."""
+    statement = program.statement_at(line.file, line.line)
+    return statement is not None and _is_print(statement)
+
+
+def is_condition(line: Line) -> bool:
+    """Tells whether a value left TensorFlow to decide what runs."""
+    statement = program.statement_at(line.file, line.line)
+    if isinstance(statement, ast.Assert):
+        return True
+    return isinstance(statement, ast.If | ast.While)
+
+
+def _exit_in(statement: ast.stmt, names: set[str] | None) -> ast.Call | None:
+    """Returns the call by which one of `names` leaves TensorFlow, of any value for None."""
+    for node in program.expressions(statement):
+        if not isinstance(node, ast.Call):
+            continue
+        name, start = program.called(node), program.root(node.func)
+        is_exit = (
+            (name in _METHODS and isinstance(node.func, ast.Attribute))
+            or name in _FUNCTIONS
+            or (start in _MODULES and isinstance(node.func, ast.Attribute))
+        )
+        if not is_exit:
+            continue
+        read = {inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name)}
+        if names is None or read & names:
+            return node
+    return None
+
+
+def _is_print(statement: ast.stmt) -> bool:
+    call = statement.value if isinstance(statement, ast.Expr) else None
+    return isinstance(call, ast.Call) and program.called(call) in _PRINTS
+
+
+def _at(statement: ast.stmt, line: Line) -> bool:
+    return statement.lineno <= line.line <= (statement.end_lineno or statement.lineno) and not (
+        isinstance(getattr(statement, "body", None), list)
+    )

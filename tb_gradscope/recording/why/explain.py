@@ -1,0 +1,96 @@
+"""Why gradients are None: asked when one is seen, answered once for each call."""
+
+from __future__ import annotations
+
+import ast
+from typing import Any
+
+import tensorflow as tf
+
+from tb_gradscope.recording import place, sources
+from tb_gradscope.recording.why import program, rebinding, windows, world
+from tb_gradscope.recording.why.blockers import line_of
+from tb_gradscope.recording.why.cause import Cause
+from tb_gradscope.recording.why.lines import Line
+from tb_gradscope.recording.why.unseen import judge_unseen
+from tb_gradscope.recording.why.verdict import Missing, judge
+from tb_gradscope.recording.why.windows import TapeLog
+
+_GRADIENT = frozenset({"gradient"})
+
+
+def explain(
+    target: Any,
+    found: list[Any],
+    positions: list[int],
+    log: TapeLog,
+    caller: place.Caller,
+    were_variables: list[bool],
+) -> dict[int, Cause]:
+    """Returns why gradients are None.
+
+    Adds nothing to a graph, runs nothing of the program, draws no random number.
+
+    Args:
+      target: the loss.
+      found: the flat sources.
+      positions: of those whose gradient is None.
+      log: what the tape was told.
+      caller: who asked it.
+      were_variables: for each position, whether what had its name was a variable once.
+    """
+    targets = [part for part in tf.nest.flatten(target, expand_composites=True) if _is_tensor(part)]
+    spelled = _spelled(caller, len(found))
+    missing = [
+        Missing(found[position], _rebound(spelled[position], found[position], caller, was_variable))
+        for position, was_variable in zip(positions, were_variables, strict=True)
+    ]
+    watched = {id(variable.handle) for variable in log.watched_variables()}
+    where = _loss_line_in_source(caller)
+    symbolic = [part for part in targets if windows.is_symbolic(part)]
+    if symbolic:
+        seen = world.of_graph(symbolic)
+    elif log.observer is not None and targets:
+        seen = world.of_step(targets, log.observer)
+    else:
+        causes = judge_unseen(targets, missing, log, watched, where)
+        return dict(zip(positions, causes, strict=True))
+    makers = [maker for key in seen.losses if (maker := seen.maker(key)) is not None]
+    made = line_of(makers[-1]) if makers else None
+    causes = judge(seen, missing, log, watched, made or where)
+    return dict(zip(positions, causes, strict=True))
+
+
+def _is_tensor(part: Any) -> bool:
+    return isinstance(part, tf.Tensor)
+
+
+def _spelled(caller: place.Caller, count: int) -> list[ast.expr | None]:
+    """Returns how the source spells each source."""
+    argument = place.argument_of(caller, _GRADIENT, 1)
+    if isinstance(argument, ast.List | ast.Tuple) and len(argument.elts) == count:
+        return list(argument.elts)
+    return [argument] * count
+
+
+def _rebound(
+    expression: ast.expr | None, source: Any, caller: place.Caller, was_variable: bool
+) -> Line | None:
+    if expression is None or sources.is_variable(source):
+        return None
+    return rebinding.rebound_at(expression, caller.frame, caller.file, caller.line, was_variable)
+
+
+def _loss_line_in_source(caller: place.Caller) -> Line:
+    """Returns where the source binds what it asks the gradient of, else where it asks."""
+    asked = Line(caller.file, caller.line, caller.function, caller.code)
+    argument = place.argument_of(caller, _GRADIENT, 0)
+    if not isinstance(argument, ast.Name):
+        return asked
+    found = None
+    for statement in program.statements(program.scope_at(caller.file, caller.line)):
+        if statement.lineno <= caller.line and argument.id in program.binds(statement):
+            found = statement
+    if found is None or isinstance(found, ast.For | ast.With):
+        return asked
+    return Line(caller.file, found.lineno, caller.function)

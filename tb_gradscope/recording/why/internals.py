@@ -1,0 +1,178 @@
+"""Every private name of TensorFlow that finding causes uses, each with a way to do without.
+
+Where one of them has moved, less is found: what is then lost is said at each function.
+The cause becomes `unknown`, or names the call rather than the line inside it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any
+
+import tensorflow as tf
+
+from tb_gradscope.recording import place
+
+OpCallback = Callable[..., None]
+
+_CALLS = frozenset({"call_flat", "__call__"})
+_DEPTH = 12
+_NUMPY = "_numpy"
+_CUSTOM_GRADIENT = "_eager_mode_decorator"
+
+
+def is_eager(tensor: Any) -> bool:
+    """Tells tensors with a value from those of a graph."""
+    return isinstance(tensor, tf.Tensor) and hasattr(tensor, "numpy")
+
+
+def eager_key(tensor: Any) -> int:
+    """Returns a number that no other eager tensor of this process ever has.
+
+    Without the private name: that of the object, which may come again.
+    """
+    return int(getattr(tensor, "_id", None) or id(tensor))
+
+
+def function_graph(graph: Any, name: str) -> Any | None:
+    """Returns the graph of a function called from within `graph`.
+
+    Without the private name, functions, branches and loops are closed boxes: the
+    place is that of the call.
+    """
+    while graph is not None:
+        try:
+            found = graph._get_function(name)
+        except (AttributeError, ValueError, KeyError):
+            return None
+        inner = getattr(found, "graph", None)
+        if inner is not None:
+            return inner
+        graph = getattr(graph, "outer_graph", None)
+    return None
+
+
+def gradient_function(op_type: str) -> tuple[bool, Callable[..., Any] | None]:
+    """Returns whether the gradient of an operation is known, and what computes it.
+
+    (True, None) says that TensorFlow calls it not differentiable. Without the
+    private name everything is taken to pass gradients, and less is `blocked`.
+    """
+    try:
+        from tensorflow.python.framework import ops
+
+        return True, ops._gradient_registry.lookup(op_type)
+    except (ImportError, AttributeError, LookupError):
+        return False, None
+
+
+def mock_operation(op_type: str, attributes: Any, inputs: list[Any], outputs: list[Any]) -> Any:
+    """Returns what stands for an eager operation before its gradient function.
+
+    Raises:
+      ImportError, AttributeError: TensorFlow has no such thing any more. The operation
+        is then taken to pass gradients.
+    """
+    from tensorflow.python.eager import backprop
+
+    return backprop._MockOp(attributes, inputs, outputs, op_type, ())
+
+
+def add_op_callback(callback: OpCallback) -> bool:
+    """Has `callback` called after each eager operation of this thread; False if it cannot be.
+
+    Without the private name, eager steps are not observed: causes are what the tape
+    itself and the source tell.
+    """
+    try:
+        from tensorflow.python.framework import op_callbacks
+
+        op_callbacks.add_op_callback(callback)
+    except (ImportError, AttributeError):
+        return False
+    return True
+
+
+def remove_op_callback(callback: OpCallback) -> None:
+    """Undoes `add_op_callback`, on the same thread."""
+    with contextlib.suppress(ImportError, AttributeError, KeyError):
+        from tensorflow.python.framework import op_callbacks
+
+        op_callbacks.remove_op_callback(callback)
+
+
+def called_graph(frame: FrameType) -> Any | None:
+    """Returns the graph of the function that TensorFlow is calling from a frame inwards.
+
+    Without the private names, functions called in eager code are closed boxes.
+    """
+    current: FrameType | None = frame
+    for _ in range(_DEPTH):
+        if current is None:
+            return None
+        if current.f_code.co_name in _CALLS and "atomic_function" in current.f_code.co_filename:
+            called = dict(place.locals_of(current)).get("self")
+            return getattr(called, "graph", None)
+        current = current.f_back
+    return None
+
+
+def custom_gradient(frame: FrameType) -> tuple[str, list[Any]] | None:
+    """Returns name and arguments of the `tf.custom_gradient` function just run in eager code.
+
+    Variables that it used count as arguments. Without the private names, gradients
+    are sought through its operations, and a None of its own is `unknown`.
+    """
+    current: FrameType | None = frame
+    for _ in range(_DEPTH):
+        if current is None:
+            return None
+        if current.f_code.co_name == _CUSTOM_GRADIENT:
+            found = dict(place.locals_of(current))
+            if "flat_result" not in found:  # still in the function itself
+                return None
+            function = found.get("f")
+            arguments = [*found.get("flat_args", ()), *found.get("variables", ())]
+            return getattr(function, "__name__", "custom_gradient"), arguments
+        current = current.f_back
+    return None
+
+
+@contextlib.contextmanager
+def on_numpy(callback: Callable[[Any], None]) -> Iterator[None]:
+    """Has `callback` called with each eager tensor that is turned into Python or NumPy.
+
+    `np.asarray` goes past it. Without the private name, the source alone tells where
+    a value left TensorFlow.
+    """
+    owner = next((c for c in _eager_classes() if _NUMPY in c.__dict__), None)
+    if owner is None:
+        yield
+        return
+    original = owner.__dict__[_NUMPY]
+
+    def numpy(self: Any) -> Any:
+        callback(self)
+        return original(self)
+
+    try:
+        setattr(owner, _NUMPY, numpy)
+    except (AttributeError, TypeError):
+        yield
+        return
+    try:
+        yield
+    finally:
+        if owner.__dict__.get(_NUMPY) is numpy:
+            setattr(owner, _NUMPY, original)
+
+
+def _eager_classes() -> tuple[type, ...]:
+    try:
+        from tensorflow.python.framework import ops
+
+        return tuple(ops.EagerTensor.__mro__)
+    except (ImportError, AttributeError):
+        return ()

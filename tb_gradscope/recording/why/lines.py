@@ -1,0 +1,111 @@
+"""Which line of a stack is the user's own."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import linecache
+import os
+import sysconfig
+from collections.abc import Iterable
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tb_gradscope.format import messages
+
+_GENERATED = "__autograph_generated_file"
+_SITE = os.path.dirname(os.path.dirname(os.path.abspath(tf.__file__))) + os.sep
+_STANDARD = tuple(
+    path + os.sep for name in ("stdlib", "platstdlib") if (path := sysconfig.get_paths().get(name))
+)
+_LIBRARIES = (
+    os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep,
+    os.path.dirname(os.path.abspath(tf.__file__)) + os.sep,
+    os.path.dirname(os.path.abspath(np.__file__)) + os.sep,
+    *(_SITE + name + os.sep for name in ("keras", "tf_keras", "wrapt", "absl", "optree")),
+)
+_USER, _INSTALLED, _LIBRARY = 0, 1, 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Line:
+    """A line of the user's program.
+
+    Attributes:
+      file, line, function: as Python knows them.
+      code: the source line where it is known already.
+    """
+
+    file: str
+    line: int
+    function: str
+    code: str = ""
+
+    @property
+    def text(self) -> str:
+        """The source line, "" where it is not to be had."""
+        return self.code or linecache.getline(self.file, self.line).strip()
+
+    def message(self) -> messages.Place:
+        """Returns the line as it is stored."""
+        return messages.Place(
+            file=self.file, line=self.line, function=self.function, code=self.text
+        )
+
+
+@functools.lru_cache(maxsize=4096)
+def _rank(file: str) -> int:
+    if file.startswith(_LIBRARIES) or file.startswith(("<frozen ", "<__array_function__")):
+        return _LIBRARY
+    if _GENERATED in file:
+        return _LIBRARY
+    if file.startswith(_SITE) or "site-packages" in file:
+        return _INSTALLED
+    if file.startswith(_STANDARD):
+        return _LIBRARY
+    return _USER
+
+
+def of_frame(frame: FrameType | None) -> Line | None:
+    """Returns the innermost line of the user's at or outwards of a frame.
+
+    Where there is none, that of another installed package.
+    """
+    other = None
+    while frame is not None:
+        rank = _rank(frame.f_code.co_filename)
+        if rank == _USER:
+            return _line(frame)
+        if rank == _INSTALLED and other is None:
+            other = frame
+        frame = frame.f_back
+    return None if other is None else _line(other)
+
+
+def of_operation(op: Any) -> Line | None:
+    """Returns the user's line that made an operation of a graph."""
+    try:
+        frames = [(entry.filename, entry.lineno, entry.name) for entry in op.traceback]
+    except Exception:  # made by no Python, such as that of a loaded model
+        return None
+    return of_stack(frames)
+
+
+def of_stack(frames: Iterable[tuple[str, int, str]]) -> Line | None:
+    """As `of_frame`, of (file, line, function), outermost first."""
+    other = None
+    for file, line, function in reversed(list(frames)):
+        rank = _rank(file)
+        if rank == _USER:
+            return Line(file, line, function.removeprefix("tf__"))
+        if rank == _INSTALLED and other is None:
+            other = Line(file, line, function)
+    return other
+
+
+def _line(frame: FrameType) -> Line:
+    code = frame.f_code
+    return Line(code.co_filename, frame.f_lineno, getattr(code, "co_qualname", code.co_name))

@@ -1,0 +1,190 @@
+"""Watches the eager operations of one thread while a step is observed.
+
+Nothing is observed in ordinary steps. Operations are noted by number, type and
+line: no tensor is held, none is changed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import sys
+from types import FrameType
+from typing import Any
+
+import tensorflow as tf
+
+from tb_gradscope.recording import place
+from tb_gradscope.recording.why import internals, lines, nodes
+from tb_gradscope.recording.why.lines import Line
+from tb_gradscope.recording.why.nodes import Body, Key, Node
+
+MOST_OPERATIONS = 50_000
+"""How many operations are noted before observing gives up."""
+
+_READ = "ReadVariableOp"
+
+
+@dataclasses.dataclass(frozen=True)
+class Exit:
+    """A tensor turned into a Python number or a NumPy array.
+
+    Attributes:
+      key: of the tensor.
+      index: after how many operations.
+      line: where.
+    """
+
+    key: Key
+    index: int
+    line: Line | None
+
+
+class Observer:
+    """The operations of one thread since `start`.
+
+    Attributes:
+      nodes: in the order in which they were run.
+      exits: values that left TensorFlow.
+      first: every tensor made later than this has a greater key.
+      is_whole: whether nothing is missing since the start.
+    """
+
+    def __init__(self) -> None:
+        self.nodes: list[Node] = []
+        self.exits: list[Exit] = []
+        self.first = 0
+        self.is_whole = False
+        self._reads: set[Key] = set()
+        self._graphs: list[Any] = []
+        self._undo = contextlib.ExitStack()
+        self._is_on = False
+        self._backward: list[tuple[int, int]] = []
+
+    @property
+    def count(self) -> int:
+        """How many operations were noted."""
+        return len(self.nodes)
+
+    def note_backward(self, begin: int) -> None:
+        """Notes that the operations since `begin` computed gradients."""
+        self._backward.append((begin, self.count))
+
+    def is_backward(self, index: int) -> bool:
+        """Tells whether an operation computed gradients."""
+        return any(begin <= index < end for begin, end in self._backward)
+
+    def start(self) -> bool:
+        """Begins to observe this thread; False where TensorFlow does not allow it."""
+        self.first = internals.eager_key(tf.constant(0.0))
+        if not internals.add_op_callback(self._noted):
+            return False
+        self._undo.callback(internals.remove_op_callback, self._noted)
+        self._undo.enter_context(internals.on_numpy(self._left))
+        self._is_on = self.is_whole = True
+        return True
+
+    def stop(self) -> None:
+        """Ends observing, on the same thread; what was noted stays."""
+        self._is_on = False
+        self._undo.close()
+
+    def _noted(self, *run: Any, **named: Any) -> None:
+        # TensorFlow calls it as (type, inputs, attributes, outputs, name, graph), the
+        # last two by name or not. Nothing may get out into the program's own operation.
+        try:
+            in_graph = named.get("graph") is not None or (len(run) > 5 and run[5] is not None)
+            if not self._is_on or in_graph:
+                return
+            if len(self.nodes) >= MOST_OPERATIONS:
+                self._is_on = self.is_whole = False
+                return
+            self._note(run[0], run[1], run[2], run[3], sys._getframe(1))
+        except Exception:
+            self.is_whole = False
+
+    def _note(
+        self, op_type: Any, inputs: Any, attributes: Any, outputs: Any, frame: FrameType
+    ) -> None:
+        kind = op_type.decode() if isinstance(op_type, bytes) else str(op_type)
+        line = lines.of_frame(frame)
+        for tensor in inputs:
+            key = internals.eager_key(tensor)
+            if key > self.first and key not in self._reads and tensor.dtype != tf.resource:
+                self._reads.add(key)
+                self._note_silent_read(tensor, key, frame, line)
+        outs = [internals.eager_key(tensor) for tensor in outputs]
+        self._reads.update(outs)
+        ins = [internals.eager_key(tensor) for tensor in inputs]
+        in_dtypes = [tensor.dtype for tensor in inputs]
+        bodies: tuple[Body, ...] = ()
+        custom = ""
+        if kind.startswith("__"):
+            graph = internals.called_graph(frame)
+            if graph is not None:
+                self._graphs.append(graph)
+                bodies = (Body(nodes.CALL, _reference(graph)),)
+        elif kind == "Identity":
+            found = internals.custom_gradient(frame)
+            if found is not None:
+                custom = found[0]
+                for argument in found[1]:
+                    handle = getattr(argument, "handle", None)
+                    tensor = argument if handle is None else handle
+                    if internals.is_eager(tensor):
+                        ins.append(internals.eager_key(tensor))
+                        in_dtypes.append(tensor.dtype)
+        self.nodes.append(
+            Node(
+                type=kind,
+                index=len(self.nodes),
+                ins=ins,
+                outs=outs,
+                in_dtypes=in_dtypes,
+                out_dtypes=[tensor.dtype for tensor in outputs],
+                bodies=bodies,
+                custom=custom,
+                graph=None,
+                name="",
+                line=line,
+                attributes=attributes,
+                shapes=(
+                    [tensor.shape for tensor in inputs],
+                    [tensor.shape for tensor in outputs],
+                ),
+            )
+        )
+
+    def _note_silent_read(self, tensor: Any, key: Key, frame: FrameType, line: Line | None) -> None:
+        """Notes a variable read within another operation: `tf.reduce_sum(variable)`.
+
+        TensorFlow reports no operation for that read, but the variable is an argument
+        of the Python function that runs the operation.
+        """
+        for _, value in place.locals_of(frame):
+            for candidate in value if isinstance(value, list | tuple) else (value,):
+                handle = None
+                if isinstance(candidate, tf.Variable):
+                    handle = getattr(candidate, "handle", None)
+                if handle is None or not internals.is_eager(handle):
+                    continue
+                if candidate.dtype == tensor.dtype and candidate.shape == tensor.shape:
+                    read = nodes.plain(
+                        _READ,
+                        len(self.nodes),
+                        [internals.eager_key(handle)],
+                        [key],
+                        ([tf.resource], [tensor.dtype]),
+                    )
+                    read.line = line
+                    self.nodes.append(read)
+                    return
+
+    def _left(self, tensor: Any) -> None:
+        if self._is_on and internals.is_eager(tensor):
+            line = lines.of_frame(sys._getframe(1))
+            self.exits.append(Exit(internals.eager_key(tensor), len(self.nodes), line))
+
+
+def _reference(graph: Any) -> Any:
+    return lambda: graph

@@ -1,0 +1,124 @@
+"""Which eager steps are observed: the first of each tape, and one more where that was not enough.
+
+A program may end right after its first gradient, so its cause must be known by then.
+All other steps run untouched: entering a tape costs a look into a set.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import weakref
+from collections.abc import Hashable
+
+import tensorflow as tf
+
+from tb_gradscope.recording import internals
+from tb_gradscope.recording.failure import contained
+from tb_gradscope.recording.why.observer import Observer
+from tb_gradscope.recording.why.windows import OPEN, TapeLog
+
+_MOST_SITES = 10_000
+_MOST_ROUNDS = 2
+
+
+class _Here(threading.local):
+    """What one thread observes.
+
+    Attributes:
+      observer: at work, or None.
+      open: logs of the tapes entered since, and not yet asked.
+      sites: where they were entered.
+    """
+
+    def __init__(self) -> None:
+        self.observer: Observer | None = None
+        self.open: list[weakref.ref[TapeLog]] = []
+        self.sites: set[Hashable] = set()
+
+
+_here = _Here()
+_observed: set[Hashable] = set()
+_rounds: dict[Hashable, int] = {}
+_recordings = 0
+
+
+def begin() -> None:
+    """Begins to observe this thread, because a recording has begun."""
+    global _recordings
+    _recordings += 1
+    _observed.clear()
+    _rounds.clear()
+    if tf.executing_eagerly():
+        _start()
+
+
+def end() -> None:
+    """Ends observing, because a recording has ended."""
+    global _recordings
+    _recordings -= 1
+    _stop()
+
+
+def entered(log: TapeLog) -> None:
+    """Notes that a tape was entered, and decides whether its step is observed."""
+    if tf.executing_eagerly():
+        frame = sys._getframe(2)
+        _observe_step(log, (frame.f_code, frame.f_lasti))
+    log.note(OPEN)
+
+
+def _observe_step(log: TapeLog, site: Hashable) -> None:
+    if _here.observer is None:
+        if site in _observed or not _is_recording():
+            return
+        _start()
+        if _here.observer is None:
+            return
+    elif site in _here.sites:  # a step later, and some tape was never asked
+        _stop()
+        return
+    if len(_observed) < _MOST_SITES:
+        _observed.add(site)
+    _here.sites.add(site)
+    log.observer = _here.observer
+    _here.open.append(weakref.ref(log))
+
+
+def asked(log: TapeLog, call: Hashable, is_settled: bool) -> None:
+    """Decides whether to go on, once a tape was asked.
+
+    Args:
+      log: of the tape.
+      call: which call asked it.
+      is_settled: no cause is left open.
+    """
+    if _here.observer is not None and is_settled:
+        waiting = [reference() for reference in _here.open]
+        if any(other is not None and other is not log for other in waiting):
+            _here.open = [weakref.ref(other) for other in waiting if other not in (None, log)]
+            return
+        _stop()
+    elif not is_settled and _rounds.get(call, 0) < _MOST_ROUNDS and tf.executing_eagerly():
+        _rounds[call] = _rounds.get(call, 0) + 1
+        _stop()
+        _start()
+
+
+def _is_recording() -> bool:
+    return _recordings > 0 or internals.default_summary_writer() is not None
+
+
+def _start() -> None:
+    with contained("observing an eager step"):
+        observer = Observer()
+        if observer.start():
+            _here.observer, _here.open, _here.sites = observer, [], set()
+
+
+def _stop() -> None:
+    observer, _here.observer = _here.observer, None
+    _here.open, _here.sites = [], set()
+    if observer is not None:
+        with contained("observing an eager step"):
+            observer.stop()

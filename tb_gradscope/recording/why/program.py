@@ -1,0 +1,150 @@
+"""The user's source: statements, and which names they read and bind.
+
+Source is never run again. What it says is used where TensorFlow cannot tell: where a
+name was rebound, or where a value went through NumPy.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import linecache
+from collections.abc import Iterator
+
+from tb_gradscope.recording.why.lines import Line
+
+Scope = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.Module
+_SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
+
+
+def tree_of(file: str) -> ast.Module:
+    """Returns the syntax tree of a file, an empty one where there is no source."""
+    return _parsed("".join(linecache.getlines(file)))
+
+
+@functools.lru_cache(maxsize=16)
+def _parsed(text: str) -> ast.Module:
+    try:
+        return ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError):
+        return ast.Module([], [])
+
+
+def scope_at(file: str, line: int) -> ast.FunctionDef | ast.AsyncFunctionDef | ast.Module:
+    """Returns the innermost function at a line, else the module."""
+    found: ast.FunctionDef | ast.AsyncFunctionDef | ast.Module = tree_of(file)
+    for node in ast.walk(found):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and _spans(node, line):
+            found = node  # ast.walk goes inwards
+    return found
+
+
+def statements(scope: ast.AST) -> Iterator[ast.stmt]:
+    """Yields the statements of a scope in order, those of blocks too, of inner functions not."""
+    for name in ("body", "handlers", "orelse", "finalbody", "cases"):
+        for node in getattr(scope, name, ()):
+            if isinstance(node, ast.stmt):
+                yield node
+            if not isinstance(node, _SCOPES):
+                yield from statements(node)
+
+
+def statement_at(file: str, line: int) -> ast.stmt | None:
+    """Returns the statement at a line; of a block its head alone."""
+    found = None
+    for statement in statements(scope_at(file, line)):
+        if statement.lineno <= line <= _end(statement):
+            found = statement
+    return found
+
+
+def expressions(statement: ast.stmt) -> Iterator[ast.AST]:
+    """Yields what a statement computes: of a block only its head."""
+    for name, value in ast.iter_fields(statement):
+        if name in ("body", "handlers", "orelse", "finalbody", "cases"):
+            continue
+        for node in value if isinstance(value, list) else (value,):
+            if isinstance(node, ast.AST):
+                yield from ast.walk(node)
+
+
+def reads(statement: ast.stmt) -> set[str]:
+    """Returns the names that a statement reads."""
+    found = {
+        node.id
+        for node in expressions(statement)
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
+    }
+    if isinstance(statement, ast.AugAssign) and isinstance(statement.target, ast.Name):
+        found.add(statement.target.id)
+    return found
+
+
+def binds(statement: ast.stmt) -> set[str]:
+    """Returns the names that a statement binds; `a.append(x)` and `a[i] = x` bind `a`."""
+    found = {
+        node.id
+        for node in expressions(statement)
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+    }
+    targets = statement.targets if isinstance(statement, ast.Assign) else []
+    for target in targets:
+        if isinstance(target, ast.Subscript) and isinstance(target.value, ast.Name):
+            found.add(target.value.id)
+    call = statement.value if isinstance(statement, ast.Expr) else None
+    if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute):
+        owner = call.func.value
+        if call.func.attr in ("append", "extend", "add", "insert") and isinstance(owner, ast.Name):
+            found.add(owner.id)
+    return found
+
+
+def sharpened(line: Line, op: str) -> Line:
+    """Returns the line of the call within a statement of several lines.
+
+    In converted code a whole statement has the number of its first line.
+    """
+    statement = statement_at(line.file, line.line)
+    if statement is None or _end(statement) == statement.lineno != line.line:
+        return line
+    wanted = _letters(op)
+    found = {
+        node.func.end_lineno or node.lineno
+        for node in expressions(statement)
+        if isinstance(node, ast.Call) and _letters(called(node)) == wanted
+    }
+    if not found or line.line in found:
+        return line
+    return Line(line.file, min(found), line.function)
+
+
+def called(call: ast.Call) -> str:
+    """Returns the last part of the name of what is called."""
+    return str(getattr(call.func, "attr", None) or getattr(call.func, "id", ""))
+
+
+def root(node: ast.AST) -> str:
+    """Returns the first name of `a.b.c(...)[...]`, "" where there is none."""
+    while True:
+        if isinstance(node, ast.Attribute | ast.Subscript):
+            node = node.value
+        elif isinstance(node, ast.Call):
+            node = node.func
+        else:
+            return node.id if isinstance(node, ast.Name) else ""
+
+
+def _letters(name: str) -> str:
+    return name.replace("_", "").lower()
+
+
+def _spans(node: ast.FunctionDef | ast.AsyncFunctionDef, line: int) -> bool:
+    return node.lineno <= line <= (node.end_lineno or node.lineno)
+
+
+def _end(statement: ast.stmt) -> int:
+    """Returns the last line of a statement, of a block the last of its head."""
+    body = getattr(statement, "body", None)
+    if isinstance(body, list) and body and isinstance(body[0], ast.stmt):
+        return max(statement.lineno, body[0].lineno - 1)
+    return statement.end_lineno or statement.lineno

@@ -1,0 +1,136 @@
+"""Where the name of a variable was bound to a tensor instead."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import inspect
+from types import FrameType
+from typing import Any
+
+from tb_gradscope.recording import place, sources
+from tb_gradscope.recording.why import program
+from tb_gradscope.recording.why.lines import Line
+
+_MAKERS = ("variable", "add_weight", "get_variable", "parameter")
+_FIRST = ("__init__", "build", "setUp", "__new__")
+
+
+def rebound_at(
+    expression: ast.expr, frame: FrameType, file: str, line: int, was_variable: bool
+) -> Line | None:
+    """Returns where what an expression names was rebound, None where the source shows none.
+
+    Args:
+      expression: how the source spells what was asked for: `w`, `self.w`, `weights[0]`.
+      frame: in which it stands.
+      file, line: where that is in the user's source.
+      was_variable: what had the name was a variable once.
+    """
+    if isinstance(expression, ast.Subscript):
+        expression = expression.value
+    if isinstance(expression, ast.Name):
+        return _of_name(expression.id, frame, file, line, was_variable)
+    if isinstance(expression, ast.Attribute):
+        owner = _value(expression.value, frame)
+        return _of_attribute(expression.attr, file, owner)
+    return None
+
+
+def _of_name(name: str, frame: FrameType, file: str, line: int, was_variable: bool) -> Line | None:
+    for scope in _around(file, line):
+        bound = [
+            statement
+            for statement in program.statements(scope)
+            if name in program.binds(statement)
+            and isinstance(statement, ast.Assign | ast.AugAssign | ast.AnnAssign)
+        ]
+        first = [s for s in bound if _makes_variables(s) or _is_of_variables(s, frame)]
+        again = [s for s in bound if s not in first]
+        if again and (first or was_variable):
+            return Line(file, again[-1].lineno, _name_of(scope))
+    return None
+
+
+def _is_of_variables(statement: ast.stmt, frame: FrameType) -> bool:
+    """Tells whether a statement binds a variable that exists, or a list of some."""
+    value = getattr(statement, "value", None)
+    parts = value.elts if isinstance(value, ast.List | ast.Tuple) else [value]
+    return any(
+        isinstance(part, ast.Name | ast.Attribute) and sources.is_variable(_value(part, frame))
+        for part in parts
+    )
+
+
+def _of_attribute(attribute: str, file: str, owner: Any) -> Line | None:
+    files = [file]
+    if owner is not None:
+        with contextlib.suppress(TypeError, OSError):
+            files.insert(0, inspect.getsourcefile(type(owner)) or file)
+    for path in dict.fromkeys(files):
+        bound: list[tuple[str, ast.stmt]] = []
+        for scope in ast.walk(program.tree_of(path)):
+            if not isinstance(scope, ast.FunctionDef | ast.AsyncFunctionDef | ast.Module):
+                continue
+            # A function of another class may well bind the same attribute, of its own.
+            if owner is not None and not hasattr(type(owner), _name_of(scope)):
+                continue
+            bound += [
+                (_name_of(scope), statement)
+                for statement in program.statements(scope)
+                if _stores_attribute(statement, attribute)
+            ]
+        again = [(f, s) for f, s in bound if f not in _FIRST and not _makes_variables(s)]
+        if len(bound) > 1 and again:
+            return Line(path, again[-1][1].lineno, again[-1][0])
+    return None
+
+
+def _around(file: str, line: int) -> list[ast.AST]:
+    """Returns the functions around a line and the module, the innermost first."""
+    tree = program.tree_of(file)
+    found: list[ast.AST] = [tree]
+    for node in ast.walk(tree):
+        is_function = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        if is_function and node.lineno <= line <= (node.end_lineno or 0):
+            found.insert(0, node)
+    return found
+
+
+def _makes_variables(statement: ast.stmt) -> bool:
+    return any(
+        isinstance(node, ast.Call)
+        and any(maker in program.called(node).lower() for maker in _MAKERS)
+        for node in program.expressions(statement)
+    ) or any(
+        isinstance(node, ast.Attribute) and node.attr.endswith(("variables", "weights"))
+        for node in program.expressions(statement)
+        if isinstance(getattr(node, "ctx", None), ast.Load)
+    )
+
+
+def _stores_attribute(statement: ast.stmt, attribute: str) -> bool:
+    return any(
+        isinstance(node, ast.Attribute)
+        and node.attr == attribute
+        and isinstance(node.ctx, ast.Store)
+        for node in program.expressions(statement)
+    )
+
+
+def _value(expression: ast.expr, frame: FrameType) -> Any | None:
+    """Looks up `a` or `a.b` in a frame, without running anything of the program."""
+    if isinstance(expression, ast.Name):
+        for name, value in place.locals_of(frame):
+            if name == expression.id:
+                return value
+        return frame.f_globals.get(expression.id)
+    if isinstance(expression, ast.Attribute):
+        owner = _value(expression.value, frame)
+        held = getattr(owner, "__dict__", None)
+        return held.get(expression.attr) if isinstance(held, dict) else None
+    return None
+
+
+def _name_of(scope: ast.AST) -> str:
+    return str(getattr(scope, "name", "<module>"))

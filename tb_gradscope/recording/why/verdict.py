@@ -1,0 +1,268 @@
+"""From what gets where to the cause."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import tensorflow as tf
+
+from tb_gradscope.recording import sources
+from tb_gradscope.recording.why import exits, program, windows
+from tb_gradscope.recording.why.blockers import DECIDES, Blocker, blockers, line_of
+from tb_gradscope.recording.why.cause import Cause
+from tb_gradscope.recording.why.lines import Line
+from tb_gradscope.recording.why.nodes import CARRIES_GRADIENT, Key, Node
+from tb_gradscope.recording.why.reach import Reach
+from tb_gradscope.recording.why.state import writes
+from tb_gradscope.recording.why.windows import TapeLog
+from tb_gradscope.recording.why.world import World
+
+_WINDOWS = {
+    windows.BEFORE: "outside_tape",
+    windows.AFTER: "outside_tape",
+    windows.STOPPED: "stopped",
+    windows.RESET: "stopped",
+}
+_TO_NUMBERS = frozenset({"Cast", "Bitcast", "AsString", "SaturateCast"})
+_PYTHON = frozenset({"PyFunc", "PyFuncStateless", "EagerPyFunc"})
+
+
+@dataclasses.dataclass(frozen=True)
+class Missing:
+    """A source without a gradient.
+
+    Attributes:
+      source: the variable or tensor.
+      rebound: where its name was bound to a tensor instead, None if it was not.
+    """
+
+    source: Any
+    rebound: Line | None = None
+
+    @property
+    def is_variable(self) -> bool:
+        return sources.is_variable(self.source)
+
+    @property
+    def handle(self) -> Any:
+        """What stands for it in operations."""
+        handle = sources.handle_of(self.source)
+        return self.source if handle is None else handle
+
+    @property
+    def dtype(self) -> Any:
+        return tf.as_dtype(getattr(self.source, "dtype", tf.float32))
+
+    @property
+    def is_trainable(self) -> bool:
+        """Whether tapes watch it by themselves. A frozen Keras layer changes nothing here."""
+        value = getattr(self.source, "value", None)
+        raw = self.source if isinstance(self.source, tf.Variable) or callable(value) else value
+        return bool(getattr(raw, "trainable", True))
+
+
+def judge(
+    world: World, missing: list[Missing], log: TapeLog, watched: set[int], loss: Line | None
+) -> list[Cause]:
+    """Returns the cause of each missing gradient.
+
+    Args:
+      world: the operations.
+      missing: the sources.
+      log: what the tape was told.
+      watched: ids of the handles of all variables that the tape watched.
+      loss: the line that made the loss.
+    """
+    court = _Court(world, missing, log, watched, loss)
+    return [court.cause(position) for position in range(len(missing))]
+
+
+class _Court:
+    def __init__(
+        self,
+        world: World,
+        missing: list[Missing],
+        log: TapeLog,
+        watched: set[int],
+        loss: Line | None,
+    ) -> None:
+        self._world, self._missing, self._log = world, missing, log
+        self._watched, self._loss = watched, loss
+        self._handles = [world.key(one.handle) for one in missing]
+        self._everyone = (1 << len(missing)) - 1
+        self._reach = self._follow(custom_passes=True)
+        self._blockers = self._found(self._reach)
+        self._strict: tuple[Reach, list[Blocker]] | None = None
+
+    def cause(self, position: int) -> Cause:
+        """Returns the cause of one missing gradient."""
+        one = self._missing[position]
+        serving, idle = self._world.readers(self._handles[position])
+        use = _first_line(serving) or _first_line(idle)
+        reaches = self._reaches(self._reach.values, position)
+        if one.dtype not in CARRIES_GRADIENT:
+            return Cause("integer", use or self._loss, detail="source", op="")
+        if not reaches:
+            return self._unconnected(position, serving, idle)
+        if not self._is_watched(one, position):
+            if not one.is_variable:
+                if one.rebound is not None:
+                    return Cause("overwritten", one.rebound, detail="asked", other=use)
+                return Cause("not_watched", use, detail="tensor")
+            if not one.is_trainable:
+                return Cause("not_watched", use, detail="not_trainable")
+            if not self._log.watches_variables:
+                return Cause("not_watched", use, detail="switched_off")
+        blocker = self._blocker(position)
+        if blocker is None:
+            return Cause("unknown", self._loss, detail="connected")
+        return self._blocked(blocker)
+
+    def _follow(self, custom_passes: bool) -> Reach:
+        reach = Reach(custom_passes, self._log.window)
+        for position, key in enumerate(self._handles):
+            reach.seed(key, 1 << position)
+        reach.run(self._world.nodes)
+        return reach
+
+    def _found(self, reach: Reach) -> list[Blocker]:
+        world = self._world
+        return list(blockers(world.nodes, reach, world.needed, world.keys, self._everyone))
+
+    def _reaches(self, found: dict[Key, int], position: int) -> bool:
+        return any(found.get(key, 0) >> position & 1 for key in self._world.losses)
+
+    def _is_watched(self, one: Missing, position: int) -> bool:
+        if id(one.handle) in self._watched or self._log.is_watched(one.source):
+            return True
+        if one.is_variable:
+            # Read while nothing was recorded: that is the cause, not the watching.
+            return one.is_trainable and self._log.watches_variables
+        # A tensor that was made from what is watched is on the tape as well.
+        maker = self._world.maker(self._handles[position])
+        return (
+            maker is not None
+            and self._log.window(maker) is None
+            and not self._reaches(self._reach.gradients, position)
+        )
+
+    def _blocker(self, position: int) -> Blocker | None:
+        if self._reaches(self._reach.gradients, position):
+            # All that is left are gradient functions of the program, which may return None.
+            if self._strict is None:
+                strict = self._follow(custom_passes=False)
+                self._strict = strict, self._found(strict)
+            found = [b for b in self._strict[1] if b.node.custom]
+        else:
+            found = self._blockers
+        found = [blocker for blocker in found if blocker.bits >> position & 1]
+        return min(found, key=lambda b: (b.rank, -b.node.index), default=None)
+
+    def _blocked(self, blocker: Blocker) -> Cause:
+        node, line = blocker.node, blocker.line
+        if line is not None:
+            line = program.sharpened(line, node.type)
+        if blocker.window:
+            kind = _WINDOWS[blocker.window]
+            where = self._log.line_of(blocker.window, node) or line
+            return Cause(kind, where, _op(node), blocker.window, line)
+        if node.custom:
+            return Cause("blocked", line, _custom_name(node), "custom_gradient")
+        if node.type == "StopGradient":
+            return Cause("blocked", line, node.type, "stop_gradient")
+        if node.type in _PYTHON:
+            return Cause("blocked", line, node.type, "python")
+        if blocker.is_shape:
+            return Cause("blocked", line, node.type, "shape")
+        if node.type in _TO_NUMBERS and not _is_number(node.out_dtypes[blocker.output]):
+            return Cause("integer", line, node.type, "cast")
+        if blocker.reason == DECIDES:
+            return Cause("blocked", line, _op(node), "decides")
+        return Cause("blocked", line, _op(node), "no_gradient")
+
+    def _unconnected(self, position: int, serving: list[Node], idle: list[Node]) -> Cause:
+        bit = 1 << position
+        written = [
+            (node, around)
+            for node, bits, around in writes(self._world.nodes, self._reach, self._world.keys)
+            if bits & bit and not self._is_update(node)
+        ]
+        if written:
+            node, around = written[-1]
+            lines = (line_of(inner) for inner in (node, *reversed(around)))
+            return Cause("state", next(filter(None, lines), None), node.type, "assigned")
+        left = self._left(position)
+        if left is not None:
+            return left
+        rebound = self._missing[position].rebound
+        if not (serving or idle) and rebound is not None:
+            return Cause("overwritten", rebound, detail="used")
+        if idle or serving:
+            return Cause("unused", self._loss, detail="read", other=_first_line(idle))
+        is_final = self._world.observer is None or self._world.observer.is_whole
+        return Cause("unused", self._loss, detail="never_read", is_final=is_final)
+
+    def _left(self, position: int) -> Cause | None:
+        """Returns a cause if the value left TensorFlow on its way to the loss."""
+        world, bit = self._world, 1 << position
+        if world.observer is None:
+            return None
+        values = self._reach.values
+        for left in reversed(world.observer.exits):
+            if not values.get(left.key, 0) & bit or left.line is None:
+                continue
+            if exits.is_only_shown(left.line):
+                continue
+            if exits.is_condition(left.line):
+                if exits.decides(left.line, self._loss):
+                    return Cause("blocked", left.line, detail="decides")
+                continue
+            if self._has_fresh_constant(left.key):
+                return Cause("blocked", left.line, detail="left_tensorflow")
+        ends = [
+            node
+            for node in world.nodes
+            if any(values.get(key, 0) & bit for key in (*node.outs, *node.ins))
+        ]
+        for node in reversed(ends[-200:]):
+            if node.line is not None:
+                found = exits.exit_after(node.line, self._loss)
+                if found is not None:
+                    return Cause("blocked", found, detail="left_tensorflow")
+        return None
+
+    def _has_fresh_constant(self, since: Key) -> bool:
+        """Tells whether the loss uses a value that entered TensorFlow after a tensor was made."""
+        world = self._world
+        return any(key > since and world.maker(key) is None for key in world.keys)
+
+    def _is_update(self, node: Node) -> bool:
+        """Tells whether what is assigned is computed from gradients: an optimizer's step."""
+        needed = self._world.needed.by(node.ins[1:])
+        observer = self._world.observer
+        for key in needed:
+            maker = self._world.maker(key)
+            if maker is None:
+                continue
+            if "gradient_tape/" in maker.name:
+                return True
+            if observer is not None and observer.is_backward(maker.index):
+                return True
+        return False
+
+
+def _first_line(found: list[Node]) -> Line | None:
+    return next(filter(None, map(line_of, found)), None)
+
+
+def _is_number(dtype: Any) -> bool:
+    return bool(dtype.is_floating or dtype.is_complex)
+
+
+def _op(node: Node) -> str:
+    return "" if node.type.startswith("__") else node.type
+
+
+def _custom_name(node: Node) -> str:
+    return node.custom if node.graph is None else node.type
