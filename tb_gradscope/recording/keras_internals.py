@@ -11,6 +11,12 @@ import keras
 
 from tb_gradscope.recording import place
 
+AGGREGATE = "_aggregate_additional_loss"
+"""Method of a model through which each loss goes that is added to those of `compile`.
+
+Before Keras 3.8 there is none: those losses then have no row of their own.
+"""
+
 
 def callbacks_of_fit() -> list[Any]:
     """Returns the callbacks of the `fit` that is calling one of them.
@@ -67,14 +73,17 @@ def compiled_losses(model: Any) -> list[CompiledLoss]:
         return []
     names = [metric.name for metric in getattr(compiled, "metrics", [])]
     if len(names) != len(functions):
-        outputs = getattr(compiled, "output_names", None) or []
-        several = len(outputs) == len(functions)
-        names = [
-            f"{(outputs if several else [f.name for f in functions])[i]}_loss"
-            for i, f in enumerate(functions)
-        ]
+        names = [f"{one}_loss" for one in getattr(compiled, "output_names", None) or []]
+    if len(names) != len(functions):
+        names = [f"{getattr(one, 'name', None)}_loss" for one in functions]
     every = zip(functions, weights, names, strict=True)
     return [CompiledLoss(*one) for one in every if one[0] is not None]
+
+
+def has_own_compute_loss(model: Any) -> bool:
+    """Tells whether a model's `compute_loss` is other than Keras'."""
+    compute = getattr(model.compute_loss, "__func__", model.compute_loss)
+    return not str(getattr(compute, "__module__", "")).startswith("keras.")
 
 
 def batches_trained(model: Any) -> int:
