@@ -70,6 +70,30 @@ def identity(label: Label) -> tuple[str, str, int, int]:
     return (label.stage, label.batch, label.replicas, label.replica)
 
 
+@dataclasses.dataclass(frozen=True)
+class Cause:
+    """Why gradients of a loss are None: one answer for all variables that share it.
+
+    Attributes:
+      kind: "unused", "blocked", "integer", "not_watched", "outside_tape", "state",
+        "overwritten", "stopped" or "unknown".
+      variables: positions in `RunHistory.variables`.
+      where: the line to look at.
+      op: TensorFlow's name of the operation there, or "".
+      detail: which of the ways to be of this kind, see `diagnose.causes`.
+      other: a second line that belongs to it, such as where the value is read.
+      first_step: when it was first found so.
+    """
+
+    kind: str
+    variables: tuple[int, ...]
+    where: Place | None
+    op: str
+    detail: str
+    other: Place | None
+    first_step: int
+
+
 @dataclasses.dataclass(frozen=True, repr=False)
 class LossHistory:
     """All that was recorded of one loss.
@@ -111,6 +135,8 @@ class LossHistory:
       loss_scales: float32 `[record]`, divided out of all numbers; 1 for none.
       spikes: int64 `[spike, 2]`, steps at which the sentinel saw a norm leave its
         recent range, and the positions of its variables in `RunHistory.variables`.
+      causes: why gradients are None, as far as it was found out; each variable
+        is in one of them at most.
     """
 
     name: str
@@ -135,6 +161,7 @@ class LossHistory:
     reasons: Counts
     loss_scales: Floats
     spikes: Counts
+    causes: tuple[Cause, ...] = ()
 
     def __repr__(self) -> str:
         what = "only traced" if self.traced_only else _steps(self.steps)

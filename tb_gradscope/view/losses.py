@@ -14,6 +14,7 @@ from tb_gradscope.format.packing import Counts, Floats
 from tb_gradscope.format.record import COUNTED, decode_gradient
 from tb_gradscope.format.statistics import STATISTIC_COUNT, Reason, State, Statistic
 from tb_gradscope.view import meaning
+from tb_gradscope.view.causes import causes
 from tb_gradscope.view.counters import carried
 from tb_gradscope.view.joined import Joined, columns_of
 from tb_gradscope.view.provider import Column
@@ -161,6 +162,7 @@ def merge(
         reasons=joined.largest([part.reasons for part in parts]),
         loss_scales=joined.latest([part.loss_scales for part in parts]),
         spikes=_spikes(parts, positions),
+        causes=causes(((part.events, part.series.names) for part in parts), positions),
     )
 
 

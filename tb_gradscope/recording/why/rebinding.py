@@ -24,7 +24,8 @@ def rebound_at(
     Args:
       expression: how the source spells what was asked for: `w`, `self.w`, `weights[0]`.
       frame: in which it stands.
-      file, line: where that is in the user's source.
+      file: the user's source.
+      line: where it stands there.
       was_variable: what had the name was a variable once.
     """
     if isinstance(expression, ast.Subscript):
@@ -90,10 +91,10 @@ def _around(file: str, line: int) -> list[ast.AST]:
     """Returns the functions around a line and the module, the innermost first."""
     tree = program.tree_of(file)
     found: list[ast.AST] = [tree]
-    for node in ast.walk(tree):
-        is_function = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-        if is_function and node.lineno <= line <= (node.end_lineno or 0):
-            found.insert(0, node)
+    functions = (n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef))
+    for function in functions:
+        if function.lineno <= line <= (function.end_lineno or 0):
+            found.insert(0, function)
     return found
 
 
