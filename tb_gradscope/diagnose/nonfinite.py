@@ -74,7 +74,10 @@ def _finding(run: RunHistory, loss: LossHistory, onset: _Onset, other: _Onset | 
     names = [run.variables[loss.variables[column]].name for column in onset.columns]
     finite = _finite_at(loss, onset)
     span = _span(loss, onset)
-    severity: Severity = "error" if _broken_to_the_end(loss, onset.step) else "warning"
+    ruined = _ruined(run, loss)
+    severity: Severity = "warning"
+    if ruined or _broken_to_the_end(loss, onset.step):
+        severity = "error"
     exact = loss.watched or loss.records == (loss.calls[-1] if len(loss.calls) else 0)
     first = f"first {onset.word}" if exact else f"{onset.word} first seen"
     text = f"The gradient of {words.loss_name(loss)} is not finite: {first} at step {onset.step}"
@@ -90,6 +93,8 @@ def _finding(run: RunHistory, loss: LossHistory, onset: _Onset, other: _Onset | 
     }[span.pattern]
     if other is not None and other.step < onset.step:
         text += f" It was {other.word} before, from step {other.step} on."
+    if ruined:
+        text += f" {words.named(ruined)} itself is not finite since."
     spread = _spread(run, onset.step)
     return Finding(
         kind=onset.kind,
@@ -127,6 +132,16 @@ def _span(loss: LossHistory, onset: _Onset) -> Span:
         return Span(onset.step, onset.last, "from", onset.most)
     pattern: Pattern = "once" if onset.most == 1 else "intermittent"
     return Span(onset.step, onset.last, pattern, onset.most)
+
+
+def _ruined(run: RunHistory, loss: LossHistory) -> list[str]:
+    """Names the variables that held finite numbers once, and in the last record do not."""
+    weights = loss.values[:, :, Statistic.VARIABLE_NORM]
+    if not len(weights):
+        return []
+    ruined = ~np.isfinite(weights[-1]) & np.isfinite(weights[0])
+    asked = loss.values[-1, :, Statistic.STATE] != State.ABSENT
+    return [run.variables[loss.variables[c]].name for c in np.flatnonzero(ruined & asked)]
 
 
 def _broken_to_the_end(loss: LossHistory, step: int) -> bool:

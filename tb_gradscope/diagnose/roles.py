@@ -13,7 +13,7 @@ _NORMALIZATION = re.compile(r"(^|[/._])(gamma|beta|scale)(:\d+)?$|norm", re.IGNO
 _EMBEDDING = re.compile(r"embed", re.IGNORECASE)
 _ATTENTION = re.compile(r"attention|(^|[/._])(query|key|value|q|k|v)[/._]", re.IGNORECASE)
 _RECURRENT = re.compile(r"recurrent|(^|[/._])(lstm|gru|rnn)[a-z]*_?cell", re.IGNORECASE)
-_BIAS = re.compile(r"bias|(^|[/._])b\d*$", re.IGNORECASE)
+_BIAS = re.compile(r"bias(_\d+)?$|(^|[/._])b\d*$", re.IGNORECASE)
 
 
 def role(variable: Variable) -> Role:
@@ -21,15 +21,16 @@ def role(variable: Variable) -> Role:
     rank = len(variable.shape)
     if variable.kind == "tensor":
         return "other"
+    if _BIAS.search(variable.name):  # that of an attention layer has a rank of 2
+        return "bias"
     if rank <= 1:
         if _NORMALIZATION.search(variable.name):
             return "normalization"
-        return "bias" if rank == 1 or _BIAS.search(variable.name) else "other"
+        return "bias" if rank == 1 else "other"
     if _EMBEDDING.search(variable.name):
         return "embedding"
     if _RECURRENT.search(variable.name):
         return "recurrent"
     if _ATTENTION.search(variable.name):
         return "attention"
-    # Multi-head biases and the like have a rank of their own.
-    return "bias" if _BIAS.search(variable.name) else "kernel"
+    return "kernel"

@@ -9,6 +9,9 @@ masked, or a hinge-like loss that is already satisfied.
 Try: a smaller learning rate or leaky activations for dead units, another
 initialiser for weights that start at zero, and a look at masks and `tf.maximum`.
 
+A bias alone whose layer learns is only said: what is the same for all examples may
+cancel out by mathematics.
+
 A zero in the first few records only (a branch that starts at zero), or now and
 then (a batch without such examples), is healthy and not reported.
 """
@@ -20,7 +23,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from tb_gradscope.diagnose import words
-from tb_gradscope.diagnose.finding import Finding, Span, where
+from tb_gradscope.diagnose.finding import Finding, Severity, Span, where
+from tb_gradscope.diagnose.roles import role
 from tb_gradscope.diagnose.spans import state_span
 from tb_gradscope.diagnose.thresholds import Thresholds
 from tb_gradscope.format.history import LossHistory, RunHistory
@@ -47,12 +51,13 @@ def _finding(run: RunHistory, loss: LossHistory, columns: list[int], span: Span)
     names = tuple(run.variables[loss.variables[column]].name for column in columns)
     asked = int(np.count_nonzero(loss.values[-1, :, Statistic.STATE] != State.ABSENT))
     whole = len(columns) == asked
+    severity: Severity = "warning" if whole or not _by_mathematics(run, loss, columns) else "info"
     reason, advice = _reason(run, loss, columns, span, whole)
     text = f"The gradient of {words.loss_name(loss)} for "
     text += f"all {asked} variables" if whole and asked > 1 else words.named(names)
     return Finding(
         kind="zero",
-        severity="warning",
+        severity=severity,
         loss=loss.name,
         variables=names,
         span=span,
@@ -91,6 +96,24 @@ def _reason(
         f"{layer}look at the activation behind it (dead ReLUs: a smaller learning rate, "
         "leaky_relu, a bias above zero), or at a mask or multiplication by zero.",
     )
+
+
+def _by_mathematics(run: RunHistory, loss: LossHistory, columns: list[int]) -> bool:
+    """Tells whether these are biases and gains of layers whose kernels do learn.
+
+    What is the same for all examples may cancel out: the last bias of a critic
+    whose loss is a difference of means, or one in front of a normalisation.
+    """
+    zeros = {int(loss.variables[column]) for column in columns}
+    if any(role(run.variables[position]) not in ("bias", "normalization") for position in zeros):
+        return False
+    layers = {run.variables[position].layer for position in zeros}
+    alive = {
+        run.variables[position].layer
+        for position in loss.variables.tolist()
+        if position not in zeros
+    }
+    return layers <= alive
 
 
 def _last(loss: LossHistory, column: int, state: State) -> int:
