@@ -16,7 +16,7 @@ import dataclasses
 from collections.abc import Iterator
 
 from tb_gradscope.diagnose import causes, words
-from tb_gradscope.diagnose.finding import Cause, Finding, Severity, Span, Where, where
+from tb_gradscope.diagnose.finding import Cause, Finding, Severity, Span, where
 from tb_gradscope.diagnose.spans import state_span
 from tb_gradscope.diagnose.thresholds import Thresholds
 from tb_gradscope.format.history import LossHistory, RunHistory
@@ -31,8 +31,7 @@ _STRUCTURE: tuple[Cause, ...] = ("unused", "stopped", "unknown")
 class _Missing:
     """What pairs must share to be told of in one finding."""
 
-    cause: Cause
-    where: Where | None
+    reason: causes.Reason
     span: Span
     other: str | None
 
@@ -50,8 +49,10 @@ def missing(run: RunHistory, thresholds: Thresholds) -> Iterator[Finding]:
                 (one.name for one in run.losses if one is not loss and position in alive[id(one)]),
                 None,
             )
-            cause, place = causes.of(loss, column)
-            key = _Missing(cause, place or where(loss.where), span, other)
+            reason = causes.of(loss, column)
+            if reason.where is None:
+                reason = dataclasses.replace(reason, where=where(loss.where))
+            key = _Missing(reason, span, other)
             groups.setdefault(key, []).append(column)
         everything = all(span == loss.asked[i] for i, span in enumerate(_none_counts(loss)))
         for key, columns in groups.items():
@@ -69,13 +70,13 @@ def _finding(
         variables=names,
         span=group.span,
         message=causes.message(
-            words.loss_name(loss), words.named(names), words.when(group.span), group.cause,
-            group.where, group.other,
+            words.loss_name(loss), words.named(names), words.when(group.span), group.reason,
+            group.other,
         ),
-        advice=causes.advice(group.cause, group.where),
-        cause=group.cause,
+        advice=causes.advice(group.reason),
+        cause=group.reason.cause,
         other_loss=group.other,
-        where=group.where,
+        where=group.reason.where,
         evidence={"threshold": None},
     )  # fmt: skip
 
@@ -85,7 +86,7 @@ def _severity(group: _Missing, everything: bool) -> Severity:
         return "error"
     if group.span.pattern in ("intermittent", "once"):
         return "info"
-    return "info" if group.other is not None and group.cause in _STRUCTURE else "warning"
+    return "info" if group.other is not None and group.reason.cause in _STRUCTURE else "warning"
 
 
 def _none_counts(loss: LossHistory) -> list[int]:
