@@ -62,7 +62,8 @@ _SMALL = 1 << 13
 _WIDTH = 8
 
 
-def _is_small(tensor: Any) -> bool:
+def is_small(tensor: Any) -> bool:
+    """Tells whether a tensor is measured together with others."""
     count = tensor.shape.num_elements()
     return count is not None and 0 < count <= _SMALL and _is_plain(tensor.dtype)
 
@@ -72,7 +73,7 @@ def _is_plain(dtype: Any) -> bool:
     return dtype in (tf.float32, tf.float16, tf.bfloat16)
 
 
-def _together(tensors: list[Any]) -> tuple[Any, Any, int]:
+def together(tensors: list[Any]) -> tuple[Any, Any, int]:
     """Puts small tensors in one.
 
     Returns:
@@ -96,7 +97,7 @@ def all_moments(parts: list[Part]) -> tuple[Any, ...]:
     small, large, other = [], [], []
     for index, part in enumerate(parts):
         gradient = part.arguments[0]
-        if part.kind == "dense" and _is_small(gradient):
+        if part.kind == "dense" and is_small(gradient):
             small.append(index)
         elif part.kind == "dense" and gradient.dtype.is_floating:
             large.append(index)
@@ -121,7 +122,7 @@ def all_moments(parts: list[Part]) -> tuple[Any, ...]:
 
 
 def _small_moments(gradients: list[Any]) -> list[Any]:
-    rows, owners, count = _together(gradients)
+    rows, owners, count = together(gradients)
     sums = [rows * rows, rows, tf.cast(rows != 0, tf.float32)]
     summed = tf.math.unsorted_segment_sum(
         tf.stack([tf.reduce_sum(each, 1) for each in sums], 1), owners, count
@@ -156,12 +157,12 @@ def _size(tensor: Any) -> Any:
 
 def all_norms(values: list[Any]) -> Any:
     """Returns the L2 norm of each, float32 `[value]`; NaN where there is none."""
-    small = [i for i, value in enumerate(values) if value is not None and _is_small(value)]
+    small = [i for i, value in enumerate(values) if value is not None and is_small(value)]
     large = [i for i, value in enumerate(values) if value is not None and i not in set(small)]
     none = [i for i, value in enumerate(values) if value is None]
     groups = []
     if small:
-        rows, owners, count = _together([values[index] for index in small])
+        rows, owners, count = together([values[index] for index in small])
         squares = tf.math.unsorted_segment_sum(tf.reduce_sum(rows * rows, 1), owners, count)
         groups.append(tf.sqrt(squares))
     if large:
