@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -47,6 +48,25 @@ def in_function() -> bool:
     return True
 
 
+@dataclasses.dataclass(frozen=True)
+class Counted:
+    """One call that was counted, and is to be recorded or not.
+
+    Attributes:
+      recorder: where to.
+      due: whether it is recorded: a bool, or a scalar of the graph under construction.
+      step: the program's step, or `ring.NO_STEP`.
+      call: its number, the first is 0.
+      reason: a `Reason`.
+    """
+
+    recorder: Recorder
+    due: Any
+    step: Any
+    call: Any
+    reason: Any
+
+
 def observe(
     recorder: Recorder,
     descriptions: Sequence[Description],
@@ -71,59 +91,107 @@ def observe(
       is_repeat: the same loss of the same tape was seen before, so that the call
         counts no further step.
     """
-    if in_function():
-        _observe_in_graph(recorder, descriptions, payloads, tally, is_repeat)
-    else:
-        _observe_eagerly(recorder, descriptions, payloads, none, tally, is_repeat)
+    counted = count(recorder, descriptions[0], none, is_repeat=is_repeat)
+    record(counted, descriptions, payloads, tally=tally)
 
 
-def _observe_eagerly(
+def count(
     recorder: Recorder,
+    description: Description,
+    none: tuple[bool, ...],
+    *,
+    is_repeat: bool = False,
+    condition: Any = True,
+    calls_to_one: int = 1,
+) -> Counted:
+    """Counts one call that `record` comes to later: where not all is known at one point.
+
+    Args:
+      recorder: as for `observe`.
+      description: of the series that decides whether the call is due.
+      none: as for `observe`.
+      is_repeat: as for `observe`.
+      condition: what must hold as well; in a graph a bool scalar of it.
+      calls_to_one: only one in so many calls meets `condition`: the cadence is of those.
+    """
+    if in_function():
+        with tf.name_scope("gradscope"):
+            return _count_in_graph(recorder, description, is_repeat, condition, calls_to_one)
+    call = recorder.counter(description.counter).count(is_repeat)
+    seen_none = recorder.series(description).seen_none
+    is_due = cadence.is_due(call // calls_to_one, recorder.every)
+    is_recorded = bool(condition) and (is_due or none not in seen_none)
+    if bool(condition):
+        seen_none.add(none)
+    if is_recorded and recorder.honours_record_if:
+        is_recorded = bool(tf.summary.should_record_summaries())
+    now = step.user_step() if is_recorded else None
+    reason = Reason.CADENCE if is_due else Reason.PATTERN
+    return Counted(recorder, is_recorded, ring.NO_STEP if now is None else now, call, reason)
+
+
+def record(
+    counted: Counted,
     descriptions: Sequence[Description],
     payloads: Payloads,
-    none: tuple[bool, ...],
-    tally: Any,
-    is_repeat: bool,
+    *,
+    tally: Any = None,
 ) -> None:
-    first = recorder.series(descriptions[0])
+    """Records a call if it is due.
+
+    Args:
+      counted: the call; in a graph of this one or of one around it.
+      descriptions: as for `observe`.
+      payloads: as for `observe`.
+      tally: as for `observe`.
+    """
+    if in_function():
+        with tf.name_scope("gradscope"):
+            _record_in_graph(counted, descriptions, payloads, tally)
+        return
+    recorder = counted.recorder
     if tally is not None:
+        first = recorder.series(descriptions[0])
         first.tallies = first.tallies + tally
-    call = recorder.counter(descriptions[0].counter).count(is_repeat)
-    is_new = none not in first.seen_none
-    first.seen_none.add(none)
-    is_due = cadence.is_due(call, recorder.every)
-    if not (is_new or is_due):
+    if not counted.due:
         return
-    if recorder.honours_record_if and not bool(tf.summary.should_record_summaries()):
-        return
-    now = step.user_step()
-    reason = Reason.CADENCE if is_due else Reason.PATTERN
     for description, payload in zip(descriptions, payloads(), strict=True):
         series = recorder.series(description)
         recorder.write(
-            series,
-            Call(ring.NO_STEP if now is None else now, call, reason, series.tallies, payload),
+            series, Call(counted.step, counted.call, counted.reason, series.tallies, payload)
         )
 
 
-def _observe_in_graph(
+def _count_in_graph(
     recorder: Recorder,
-    descriptions: Sequence[Description],
-    payloads: Payloads,
-    tally: Any,
+    description: Description,
     is_repeat: bool,
+    condition: Any,
+    calls_to_one: int,
+) -> Counted:
+    slots = _ring(recorder, description)
+    if recorder.honours_record_if:
+        condition = tf.logical_and(tf.summary.should_record_summaries(), condition)
+    call = recorder.counter(description.counter).count_in_graph(is_repeat)
+    due = tf.logical_and(slots.is_due(call // calls_to_one), condition)
+    now = step.user_step()
+    if now is None:
+        now = tf.constant(ring.NO_STEP, tf.int64)
+    return Counted(recorder, due, now, call, tf.constant(Reason.CADENCE, tf.int64))
+
+
+def _record_in_graph(
+    counted: Counted, descriptions: Sequence[Description], payloads: Payloads, tally: Any
 ) -> None:
-    with tf.name_scope("gradscope"):
-        recorder.trace(descriptions, step.user_step_now())
-        rings = [recorder.ring(description) for description in descriptions]
-        for each in rings:
-            ring.keep_with_graph(each)
-        condition = tf.summary.should_record_summaries() if recorder.honours_record_if else True
-        call = recorder.counter(descriptions[0].counter).count_in_graph(is_repeat)
-        tallies = [each.count(tally if each is rings[0] else None) for each in rings]
-        due = tf.logical_and(rings[0].is_due(call), condition)
-        now = step.user_step()
-        if now is None:
-            now = tf.constant(ring.NO_STEP, tf.int64)
-        reason = tf.constant(Reason.CADENCE, tf.int64)
-        ring.record(rings, payloads, due, [now, call, reason], tallies)
+    recorder = counted.recorder
+    recorder.trace(descriptions, step.user_step_now())
+    rings = [_ring(recorder, description) for description in descriptions]
+    tallies = [each.count(tally if each is rings[0] else None) for each in rings]
+    label = [counted.step, counted.call, counted.reason]
+    ring.record(rings, payloads, counted.due, label, tallies)
+
+
+def _ring(recorder: Recorder, description: Description) -> ring.Ring:
+    found = recorder.ring(description)
+    ring.keep_with_graph(found)
+    return found
