@@ -55,6 +55,9 @@ class Label:
       replica: which one; -1 for the gradient reduced over all; 0 without distribution.
       sparse: some gradients were IndexedSlices.
       step_source: "user" for the program's own step, "calls" for counted calls.
+      reduction: how it was reduced over the replicas: "local" for not at all, "sum",
+        "mean", or "unknown"; "" without distribution.
+      clipped: name of the clip site that it passed before it was reduced, or "".
     """
 
     stage: str
@@ -63,11 +66,17 @@ class Label:
     replica: int
     sparse: bool
     step_source: str
+    reduction: str = ""
+    clipped: str = ""
 
 
-def identity(label: Label) -> tuple[str, str, int, int]:
+Identity = tuple[str, str, int, int, str, str]
+
+
+def identity(label: Label) -> Identity:
     """Returns what of a label tells gradients of one name apart; the rest may change in a run."""
-    return (label.stage, label.batch, label.replicas, label.replica)
+    reduced = (label.reduction, label.clipped)
+    return (label.stage, label.batch, label.replicas, label.replica, *reduced)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -170,8 +170,16 @@ def _variable(of: history.Variable) -> schema.Variable:
 
 
 def _label(of: history.Label, text: str, stage: bool = True) -> schema.Label:
-    subtitle = labels.subtitle(of, stage)
-    return schema.Label(**dataclasses.asdict(of), text=text, subtitle=subtitle)
+    return schema.Label(
+        stage=of.stage,  # type: ignore[arg-type]
+        batch=of.batch,  # type: ignore[arg-type]
+        replicas=of.replicas,
+        replica=of.replica,
+        sparse=of.sparse,
+        step_source=of.step_source,  # type: ignore[arg-type]
+        text=text,
+        subtitle=labels.subtitle(of, stage),
+    )
 
 
 def _place(of: history.Place | None) -> schema.Place | None:

@@ -39,12 +39,11 @@ def sentence(label: Label) -> str:
     elif label.batch == "accumulated":
         parts.append("accumulated over micro-batches")
     if label.replicas > 1:
-        which = (
-            f"reduced over {label.replicas} replicas"
-            if label.replica < 0
-            else f"of {_replica(label)}"
-        )
-        parts.append(which)
+        reduced = {"sum": "summed", "mean": "averaged"}.get(label.reduction, "reduced")
+        which = f"{reduced} over {label.replicas} replicas"
+        parts.append(which if label.replica < 0 else f"of {_replica(label)}")
+    if label.clipped:
+        parts.append(f"each clipped by {label.clipped} before")
     if label.sparse:
         parts.append("rows of the same index summed")
     return ", ".join(parts)
@@ -59,7 +58,9 @@ def subtitle(label: Label, stage: bool = True) -> str:
     """
     parts = []
     if label.replicas > 1:
-        parts.append("reduced" if label.replica < 0 else _replica(label))
+        parts.append(_reduced(label) if label.replica < 0 else _replica(label))
+    if label.clipped:
+        parts.append("clipped before")
     if label.batch != "whole":
         parts.append("micro-batch" if label.batch == "micro_batch" else "accumulated")
     if stage and label.stage == "unscaled":
@@ -71,11 +72,12 @@ def clipping(label: Label) -> str:
     """Says where among all that happens to gradients they were clipped."""
     parts = []
     if label.replicas > 1:
-        parts.append(
-            f"after the all-reduce over {label.replicas} replicas"
-            if label.replica < 0
-            else f"before the all-reduce, on {_replica(label)}"
-        )
+        if label.replica < 0:
+            parts.append(f"after the all-reduce over {label.replicas} replicas")
+        else:
+            is_known = label.reduction != "unknown"
+            when = "before the all-reduce" if is_known else "before or after the all-reduce"
+            parts.append(f"{when}, on {_replica(label)}")
     if label.batch == "micro_batch":
         parts.append("before accumulation, each micro-batch by itself")
     elif label.batch == "accumulated":
@@ -83,6 +85,11 @@ def clipping(label: Label) -> str:
     if label.stage == "unscaled":
         parts.append("norms without the mixed-precision loss scale")
     return ", ".join(parts)
+
+
+def _reduced(label: Label) -> str:
+    is_known = label.reduction in ("sum", "mean")
+    return f"{label.reduction} of {label.replicas} replicas" if is_known else "reduced"
 
 
 def _replica(label: Label) -> str:
@@ -93,8 +100,11 @@ def _suffix(label: Label) -> str:
     """Returns what is put behind a name to tell gradients of that name apart, mostly nothing."""
     parts = []
     if label.replicas > 1:
-        which = "reduced" if label.replica < 0 else f"replica{label.replica}"
+        reduced = label.reduction if label.reduction in ("sum", "mean") else "reduced"
+        which = reduced if label.replica < 0 else f"replica{label.replica}"
         parts.append(f"{which}/{label.replicas}")
+    if label.clipped:
+        parts.append("clipped")
     if label.batch != "whole":
         parts.append(label.batch)
     if label.stage != "raw":

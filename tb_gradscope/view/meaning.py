@@ -6,9 +6,9 @@ from typing import Any
 
 from tb_gradscope.format import messages
 from tb_gradscope.format.errors import FormatError
-from tb_gradscope.format.history import Label, Place, Variable, identity
+from tb_gradscope.format.history import Identity, Label, Place, Variable, identity
 
-Key = tuple[str, str, str, int, int]
+Key = tuple[str, Identity]
 """A name, and what of a label tells gradients of that name apart."""
 
 _STAGES = {messages.Label.RAW: "raw", messages.Label.UNSCALED: "unscaled"}
@@ -16,6 +16,11 @@ _BATCHES = {
     messages.Label.WHOLE: "whole",
     messages.Label.MICRO_BATCH: "micro_batch",
     messages.Label.ACCUMULATED: "accumulated",
+}
+_REDUCTIONS = {
+    messages.Label.LOCAL: "local",
+    messages.Label.SUM: "sum",
+    messages.Label.MEAN: "mean",
 }
 _METHODS = {
     messages.Clip.CUSTOM: "custom",
@@ -60,12 +65,14 @@ def label(schema: Any) -> Label:
         replica=stored.replica if replicas > 1 else 0,
         sparse=stored.sparse,
         step_source="user" if schema.step_source == messages.Schema.USER else "calls",
+        reduction=_REDUCTIONS.get(stored.reduction, "unknown") if replicas > 1 else "",
+        clipped=stored.clipped,
     )
 
 
 def key(schema: Any) -> Key:
     """Returns what of a schema tells what it is of: all series of one key are one."""
-    return (schema.name, *identity(label(schema)))
+    return (schema.name, identity(label(schema)))
 
 
 def method(schema: Any) -> str:
