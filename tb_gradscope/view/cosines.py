@@ -10,6 +10,7 @@ import numpy as np
 from tb_gradscope.format.cosine import decode_cosines
 from tb_gradscope.format.history import (
     CosineHistory,
+    Identity,
     LossHistory,
     RunHistory,
     Steps,
@@ -24,7 +25,7 @@ from tb_gradscope.view.joined import Joined, columns_of
 from tb_gradscope.view.provider import Column
 from tb_gradscope.view.series import Series, at_steps, describe_errors
 
-Pair = tuple[str, str, tuple[str, str, int, int]]
+Pair = tuple[str, str, Identity]
 """Names of two losses, and what of their label tells them apart from others."""
 
 
