@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import re
-import shutil
 import sys
 from collections.abc import Sequence
 
 import tb_gradscope
+from tb_gradscope import report_command
 from tb_gradscope.format.errors import GradscopeError
 
 _UNREADABLE = 2
@@ -21,7 +20,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
       arguments: without the command's own name; None for the process's.
 
     Returns:
-      0; 2 where the log directory cannot be read; of `run`, what the program returns.
+      0; of `report` 1 where `--fail-on` says so, and 2 where the log directory cannot
+      be read; of `run`, what the program returns.
     """
     parser = argparse.ArgumentParser(
         prog="tb-gradscope", description="See what every gradient of a TensorFlow training is."
@@ -30,17 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--version", action="version", version=f"tb-gradscope {tb_gradscope.__version__}"
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    report = commands.add_parser(
-        "report",
-        help="print what a log directory tells",
-        description="Prints, for each run below LOGDIR: the norm of each loss's gradient for each "
-        "variable at the last step, what clipping did, and which gradients are missing.",
-    )
-    report.add_argument("logdir", metavar="LOGDIR")
-    report.add_argument(
-        "--run", metavar="REGEX", type=_regex, help="only runs whose name matches, anywhere in it"
-    )
-    report.set_defaults(function=_report)
+    report_command.add_to(commands)
     # Here for the list of commands; what follows `run` is not ours to understand.
     commands.add_parser("run", help="run an unmodified program and record it", add_help=False)
     given = sys.argv[1:] if arguments is None else list(arguments)
@@ -61,29 +51,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader, `head` say, has seen enough
         sys.stderr.close()
         return 0
-
-
-def _report(options: argparse.Namespace) -> int:
-    from tb_gradscope.view import text
-    from tb_gradscope.view.load import History, load
-
-    history = load(options.logdir)
-    if options.run is not None and history.runs:
-        runs = {name: run for name, run in history.runs.items() if options.run.search(name)}
-        problems = history.problems
-        if not runs:
-            names = ", ".join(sorted(history.runs))
-            problems += (f"No run matches {options.run.pattern!r}; there are: {names}.",)
-        history = History(runs, problems)
-    width = shutil.get_terminal_size(fallback=(100, 24)).columns
-    print(text.report(history, width), end="", flush=True)
-    return 0
-
-
-def _regex(pattern: str) -> re.Pattern[str]:
-    try:
-        return re.compile(pattern)
-    except re.error as error:
-        raise argparse.ArgumentTypeError(
-            f"{pattern!r} is no regular expression: {error}"
-        ) from error

@@ -24,9 +24,10 @@ PAGE = PACKAGE.parent / "plugin_frontend" / "src"
 # What the modules of a folder may import anywhere in their text, besides the standard library.
 STANDARD = {*sys.stdlib_module_names, "tb_gradscope.__version__"}
 MAY_IMPORT = {
-    "": {"tb_gradscope", "tensorflow"},  # __init__ and cli: lazily, see LOADS
+    "": {"tb_gradscope", "tensorflow", "tomli"},  # __init__ and cli: lazily, see LOADS
     "format": {"google.protobuf", "numpy", "tb_gradscope.format"},
     "recording": {"keras", "numpy", "tensorflow", "tb_gradscope.format", "tb_gradscope.recording"},
+    "startup": {"sitecustomize", "tb_gradscope.recording"},  # lazily, in the user's program
     "diagnose": {"numpy", "tb_gradscope.format", "tb_gradscope.diagnose"},
     "view": {
         "google.protobuf",
@@ -71,10 +72,10 @@ PLUGIN = ("gradscope", "view")
 
 
 def modules(folder: str) -> list[str]:
-    """Names of all modules in a folder of the package."""
-    prefix = f"tb_gradscope.{folder}".rstrip(".")
-    found = sorted((PACKAGE / folder).glob("*.py"))
-    names = [prefix if one.stem == "__init__" else f"{prefix}.{one.stem}" for one in found]
+    """Names of all modules in a folder of the package, and below it."""
+    found = sorted((PACKAGE / folder).rglob("*.py") if folder else PACKAGE.glob("*.py"))
+    paths = [one.relative_to(PACKAGE.parent).with_suffix("") for one in found]
+    names = [".".join(path.parts).removesuffix(".__init__") for path in paths]
     return [name for name in names if not name.endswith(".__main__")]
 
 
@@ -189,7 +190,8 @@ def test_loading_is_seen(tmp_path: Path) -> None:
 
 
 def test_every_folder_has_its_rule() -> None:
-    folders = {file.parent.name for file in PACKAGE.rglob("*.py") if file.parent != PACKAGE}
+    files = [file.relative_to(PACKAGE) for file in PACKAGE.rglob("*.py")]
+    folders = {file.parts[0] for file in files if len(file.parts) > 1}
     assert folders == MAY_IMPORT.keys() - {""}
 
 

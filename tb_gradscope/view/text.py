@@ -2,28 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from tb_gradscope.diagnose.finding import Finding
 from tb_gradscope.format.history import LossHistory, OptimizerHistory, RunHistory, Steps
-from tb_gradscope.view import conflicts, sentences, table, updates
+from tb_gradscope.view import conflicts, sentences, table, updates, verdicts
 from tb_gradscope.view.frame import History
 from tb_gradscope.view.terminal import clean, wrapped
 
 
-def report(history: History, width: int) -> str:
-    """Returns all of a history as text, in lines of `width` where names allow."""
-    parts = ["\n".join(_run(run, width)) for run in history.runs.values()]
+def report(
+    history: History,
+    findings: Mapping[str, Sequence[Finding]],
+    width: int,
+    coloured: bool = False,
+) -> str:
+    """Returns all of a history as text.
+
+    Args:
+      history: of a log directory.
+      findings: of each run.
+      width: of a line, where names allow.
+      coloured: for a terminal that shows colours.
+    """
+    parts = [
+        "\n".join(_run(run, findings[name], width, coloured))
+        for name, run in history.runs.items()
+    ]
     if history.problems:
         parts.append("\n".join(wrapped(problem, width, "") for problem in history.problems))
     return "\n\n".join(parts) + "\n"
 
 
-def _run(run: RunHistory, width: int) -> Iterator[str]:
+def _run(
+    run: RunHistory, findings: Sequence[Finding], width: int, coloured: bool
+) -> Iterator[str]:
     steps = _steps([*run.losses, *run.optimizers])
     yield f"Run {clean(run.name)}"
     yield from (wrapped(line, width) for line in _head(run))
+    if findings:
+        yield ""
+        yield "Findings"
+        yield from verdicts.lines(findings, width, coloured)
     if len(steps):
         yield ""
         yield from table.lines(run, int(steps[-1]), width)

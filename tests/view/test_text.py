@@ -44,8 +44,13 @@ def history(logdir):
     return load(logdir)
 
 
+
+def reported(history, width):
+    return text.report(history, {name: () for name in history.runs}, width)
+
+
 def one_run(history, name, width=100):
-    return text.report(History({name: history.runs[name]}, ()), width)
+    return reported(History({name: history.runs[name]}, ()), width)
 
 
 def test_plain(history):
@@ -97,7 +102,7 @@ def test_traced_beside_numbers(history):
     run = history.runs["plain"]
     traced = history.runs["traced"].losses[1]
     mixed = dataclasses.replace(run, losses=(run.losses[0], traced))
-    lines = text.report(History({"plain": mixed}, ()), 100).splitlines()
+    lines = reported(History({"plain": mixed}, ()), 100).splitlines()
     assert lines[1:3] == [
         "  steps 0 to 4, 5 steps recorded, 2 losses, 3 variables",
         "  Of second only tracing was seen: no number came.",
@@ -162,7 +167,7 @@ def test_counts_that_are_estimates(history):
         history.runs["asked_twice"],
         losses=(dataclasses.replace(loss, state_counts=counts, first_seen=first),),
     )
-    assert "(about 4 of 6 records): b" in text.report(History({"": run}, ()), 1000)
+    assert "(about 4 of 6 records): b" in reported(History({"": run}, ()), 1000)
 
 
 def test_clipping_only(tmp_path):
@@ -241,7 +246,7 @@ def test_earlier_record_is_marked(history):
     run = dataclasses.replace(
         history.runs["merged"], losses=(dataclasses.replace(loss, **cut),), clips=()
     )
-    lines = text.report(History({"merged": run}, ()), 100).splitlines()
+    lines = reported(History({"merged": run}, ()), 100).splitlines()
     assert "b    3*" in lines
     assert any(line.startswith("  *     an earlier record") for line in lines)
 
@@ -277,7 +282,7 @@ def test_skipped_step_is_no_infinity(history):
     last = run.losses[0].steps == 6
     cut = {name: getattr(run.losses[0], name)[last] for name in ("steps", "values", "loss_scales")}
     run = dataclasses.replace(run, losses=(dataclasses.replace(run.losses[0], **cut),))
-    lines = text.report(History({"": run}, ()), 100).splitlines()
+    lines = reported(History({"": run}, ()), 100).splitlines()
     assert "w         skip           1" in lines
     assert any(line.startswith("  skip  skipped step: the loss scale had") for line in lines)
 
@@ -319,7 +324,7 @@ def test_many_spikes(tmp_path):
 def test_problems(history):
     lines = one_run(history, "broken", 1000).splitlines()
     assert len(lines) - lines.index("Problems") - 1 == len(history.runs["broken"].problems)
-    assert text.report(History({}, ("It is empty.",)), 80) == "It is empty.\n"
+    assert reported(History({}, ("It is empty.",)), 80) == "It is empty.\n"
 
 
 def test_no_name_moves_the_cursor(history):

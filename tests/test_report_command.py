@@ -1,0 +1,152 @@
+"""`tb-gradscope report`, as a process of its own: formats, exit codes, thresholds, bad input."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.view.logs import NAN, NONE, OK, Clip, Log, Loss
+
+
+@pytest.fixture(scope="module")
+def logdir(tmp_path_factory):
+    """A log directory with a training that ends in NaN, and a healthy one."""
+    logs = tmp_path_factory.mktemp("logs")
+    with Log(logs / "broken") as log:
+        loss = Loss("loss", ["enc/kernel", "enc/bias", "dec/kernel"])
+        loss.open(log, 0)
+        for step in range(20):
+            state = NAN if step >= 12 else OK
+            loss.record(log, step, [1.0, 2.0, 3.0], [state, OK, NONE])
+    with Log(logs / "healthy") as log:
+        loss = Loss("loss", ["w"])
+        loss.open(log, 0)
+        for step in range(20):
+            loss.record(log, step, [1.0], [OK])
+    return logs
+
+
+def report(*arguments, columns=100, **environment):
+    return subprocess.run(
+        [sys.executable, "-m", "tb_gradscope", "report", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "COLUMNS": str(columns), **environment},
+    )
+
+
+def test_json_to_the_letter(logdir):
+    done = report(logdir, "--format", "json")
+    assert (done.returncode, done.stderr) == (0, "")
+    answer = json.loads(done.stdout)
+    assert answer["format"] == 1
+    broken = answer["runs"]["broken"]
+    assert broken["steps"] == {"first": 0, "last": 19, "recorded": 20}
+    assert broken["losses"] == ["loss"]
+    assert broken["variables"] == ["enc/kernel", "enc/bias", "dec/kernel"]
+    nan, none = broken["findings"]
+    assert set(nan) == {
+        *("kind", "cause", "severity", "loss", "other_loss", "variables"),
+        *("first_step", "last_step", "steps", "count"),
+        *("where", "evidence", "message", "advice"),
+    }
+    assert (nan["kind"], nan["severity"], nan["cause"]) == ("nan", "error", None)
+    assert (nan["loss"], nan["variables"]) == ("loss", ["enc/kernel"])
+    assert (nan["first_step"], nan["last_step"], nan["steps"], nan["count"]) == (12, 19, "from", 8)
+    assert set(nan["where"]) == {"file", "line", "code", "op"}
+    assert (none["kind"], none["cause"], none["variables"]) == ("none", "unknown", ["dec/kernel"])
+    assert answer["runs"]["healthy"]["findings"] == []
+
+
+def test_text_says_the_findings_first(logdir):
+    lines = report(logdir, "--run", "broken").stdout.splitlines()
+    assert lines[0] == "Run broken"
+    findings = lines[lines.index("Findings") + 1 :]
+    assert findings[0].startswith("  error  nan  The gradient of loss is not finite: first NaN")
+    assert "\x1b" not in "".join(lines)
+
+
+def test_markdown(logdir):
+    lines = report(logdir, "--format", "markdown").stdout.splitlines()
+    assert lines[0] == "## broken"
+    assert "| **error: nan** | The gradient of loss is not finite" in "\n".join(lines)
+    assert lines[lines.index("## healthy") + 3] == "Nothing found."
+
+
+@pytest.mark.parametrize(
+    ("run", "fail_on", "code"),
+    [
+        ("broken", "error", 1),
+        ("broken", "warning", 1),
+        ("broken", "never", 0),
+        ("healthy", "warning", 0),
+    ],
+)
+def test_exit_code(logdir, run, fail_on, code):
+    done = report(logdir, "--run", run, "--fail-on", fail_on)
+    assert done.returncode == code
+    assert done.stdout.startswith(f"Run {run}")
+
+
+def test_a_log_directory_that_cannot_be_read(tmp_path):
+    assert report(tmp_path / "none", "--fail-on", "error").returncode == 2
+
+
+@pytest.fixture(scope="module")
+def clipped(tmp_path_factory):
+    logs = tmp_path_factory.mktemp("clipped")
+    with Log(logs) as log:
+        clip = Clip("clip", ["w"])
+        clip.open(log, 0)
+        for step in range(40):
+            clip.record(log, step, [10.0 if step % 5 < 2 else 0.5], 1.0)
+    return logs
+
+
+def kinds(done):
+    (run,) = json.loads(done.stdout)["runs"].values()
+    return [finding["kind"] for finding in run["findings"]]
+
+
+def test_thresholds_by_flag_and_by_file_and_the_flag_goes_first(clipped, tmp_path):
+    config = tmp_path / "gradscope.toml"
+    config.write_text("[thresholds]\nclip_saturated = 0.3\n")
+    plain = ("--format", "json", clipped)
+    assert kinds(report(*plain)) == []
+    assert kinds(report(*plain, "--clip-saturated", "0.3")) == ["clip_saturated"]
+    assert kinds(report(*plain, "--config", config)) == ["clip_saturated"]
+    assert kinds(report(*plain, "--config", config, "--clip-saturated", "0.9")) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("[thresholds]\nspikes = 3\n", "names the threshold 'spikes', which does not exist; there"),
+        ("[thresholds]\nspike = 0.5\n", "Threshold spike is 0.5, expected a number of 1 or more:"),
+        ("[thresholds]\nspike = 'x'\n", "Threshold spike is 'x', expected a number of 1 or more:"),
+        ("[other]\n", "expected a table [thresholds], found other."),
+        ("[thresh", "is no TOML"),
+    ],
+)
+def test_configuration_that_makes_no_sense(logdir, tmp_path, text, sentence):
+    (tmp_path / "config.toml").write_text(text)
+    done = report(logdir, "--config", tmp_path / "config.toml")
+    assert done.returncode == 2
+    assert sentence in done.stderr
+    assert done.stdout == ""
+
+
+def test_configuration_that_is_not_there(logdir, tmp_path):
+    done = report(logdir, "--config", tmp_path / "none.toml")
+    assert done.returncode == 2
+    assert "cannot be read" in done.stderr
+
+
+def test_a_flag_that_makes_no_sense(logdir):
+    done = report(logdir, "--conflict", "3")
+    assert done.returncode == 2
+    assert "Threshold conflict is 3.0, expected a number from -1 to 0" in done.stderr
