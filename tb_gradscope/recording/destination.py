@@ -19,6 +19,7 @@ from tb_gradscope.recording.failure import contained, say_once
 from tb_gradscope.recording.host import HOST
 from tb_gradscope.recording.recorder import Recorder
 from tb_gradscope.recording.why import observing
+from tb_gradscope.recording.worker import directory_of_this_worker
 from tb_gradscope.recording.writer import Writer
 
 _FILE_SUFFIX = ".gradscope"
@@ -67,7 +68,7 @@ class DirectoryRecorder(Recorder):
     and then goes on in the same directory.
 
     Attributes:
-      logdir: the directory.
+      logdir: the directory; workers other than the chief record below it.
     """
 
     def __init__(
@@ -125,29 +126,17 @@ class DirectoryRecorder(Recorder):
 
     def open(self) -> None:
         """Begins to write, into a new event file."""
-        self._wait_for_a_later_file_name()
-        HOST.call(self._open)
+        tf.io.gfile.makedirs(self.logdir)
+        HOST.call(lambda: self._start(Writer(self._opened), takes_over=True))
 
     def close(self) -> None:
         """Writes what is left and closes the file."""
         HOST.call(self._close)
 
-    def _wait_for_a_later_file_name(self) -> None:
-        """Lets the second pass in which a file was opened in this directory.
-
-        The names of event files begin with the second, and end with a number
-        that is not padded: within one second, file 10 is read before file 9.
-        """
-        here = os.path.abspath(self.logdir)
-        while _opened.get(here) == int(time.time()):
-            time.sleep(0.05)
-        _opened[here] = int(time.time())
-
-    def _open(self) -> None:
-        self._start(
-            Writer(tf.summary.create_file_writer(self.logdir, filename_suffix=_FILE_SUFFIX)),
-            takes_over=True,
-        )
+    def _opened(self) -> Any:
+        directory = directory_of_this_worker(self.logdir)
+        _wait_for_a_later_file_name(directory)
+        return tf.summary.create_file_writer(directory, filename_suffix=_FILE_SUFFIX)
 
     def _close(self) -> None:
         writer = self._stop()
@@ -155,12 +144,24 @@ class DirectoryRecorder(Recorder):
             writer.close()
 
 
+def _wait_for_a_later_file_name(directory: str) -> None:
+    """Lets the second pass in which a file was opened in this directory.
+
+    The names of event files begin with the second, and end with a number
+    that is not padded: within one second, file 10 is read before file 9.
+    """
+    here = os.path.abspath(directory)
+    while _opened.get(here) == int(time.time()):
+        time.sleep(0.05)
+    _opened[here] = int(time.time())
+
+
 class WriterRecorder(Recorder):
     """Records into a summary writer that belongs to the program."""
 
     def __init__(self, summary_writer: Any) -> None:
         super().__init__(cadence.AUTO, "warn", honours_record_if=True)
-        HOST.call(lambda: self._start(Writer(summary_writer), takes_over=False))
+        HOST.call(lambda: self._start(Writer(lambda: summary_writer), takes_over=False))
         run_before(summary_writer, "flush", self.flush)
         run_before(summary_writer, "close", lambda: HOST.call(self._stop))
 

@@ -42,7 +42,7 @@ class FitRecorder(DirectoryRecorder):
             if writer is None:
                 self.open()
             else:
-                HOST.call(lambda: self._start(Writer(writer), takes_over=True))
+                HOST.call(lambda: self._start(Writer(lambda: writer), takes_over=True))
                 run_before(writer, "flush", self.flush)
                 run_before(writer, "close", self._leave)
             self._is_shared = writer is not None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -31,12 +33,21 @@ class Writer:
             writer.record(...)
 
     Every batch is on disk when it ends.
+
+    Args:
+      opened: returns the summary writer. Called once, at the first batch: opening a
+        file starts TensorFlow, after which a program can no longer choose its devices
+        or join a cluster.
     """
 
-    def __init__(self, summary_writer: Any) -> None:
-        self._writer = summary_writer
+    def __init__(self, opened: Callable[[], Any]) -> None:
+        self._opened = opened
         self._record_metadata = _metadata(tags.PLUGIN_NAME)
         self._event_metadata = _metadata(tags.EVENTS_PLUGIN_NAME)
+
+    @functools.cached_property
+    def _writer(self) -> Any:
+        return self._opened()
 
     def batch(self) -> AbstractContextManager[None]:
         """Opens a batch; leaving it flushes the summary writer."""
@@ -58,8 +69,9 @@ class Writer:
         _write(self._writer, tags.record_tag(series), step, record, self._record_metadata)
 
     def close(self) -> None:
-        """Closes the summary writer."""
-        self._writer.close()
+        """Closes the summary writer, if it was opened."""
+        if "_writer" in vars(self):
+            self._writer.close()
 
 
 def _write(writer: Any, tag: str, step: int, value: Any, metadata: bytes) -> None:
