@@ -37,7 +37,7 @@ def main(arguments: Sequence[str], *, replace: bool) -> int:
     _check(parser, options, program)
     environment = _environment(options.logdir, options.every)
     # Options given to the Python that runs this, such as -X dev, are for the program.
-    flags = getattr(subprocess, "_args_from_interpreter_flags", list)()
+    flags: list[str] = getattr(subprocess, "_args_from_interpreter_flags", list)()
     command = [sys.executable, *flags, *program]
     sys.stdout.flush()
     sys.stderr.flush()

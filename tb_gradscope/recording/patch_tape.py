@@ -35,7 +35,7 @@ def install_tape(is_wanted: Callable[[], bool]) -> Callable[[], None]:
         if isinstance(self, GradientTape) or not is_wanted() or calling_frame(1) is None:
             return
         with contained("recording a tf.GradientTape"):
-            self.__class__ = _recording(type(self))
+            self.__class__ = _recording(type(self))  # type: ignore[arg-type]
             GradientTape.__init__(self, *args, **kwargs)
 
     def remove() -> None:

@@ -4,12 +4,17 @@ Python itself then runs the program: `sys.argv`, `__main__`, `sys.path`, exit
 codes, signals and tracebacks are those of `python script.py`. All that is left
 is a hook that waits for the program's own `import tensorflow`.
 
-Only `os` and `sys` are imported, both of which Python has loaded already: the
+Only modules are imported that Python has loaded already or that are built in: the
 program may have modules of its own that are named like the standard library's.
 """
 
+import atexit
 import os
 import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # `typing` is not loaded yet
+    from typing import Any
 
 _HERE = os.path.dirname(os.path.abspath(__file__))
 _PACKAGE = os.path.dirname(os.path.dirname(_HERE))
@@ -19,11 +24,11 @@ _TENSORFLOW = "tensorflow"
 class _WaitForTensorFlow:
     """A finder that begins recording when the program has imported TensorFlow."""
 
-    def __init__(self, **options):
+    def __init__(self, **options: str) -> None:
         self._options = options
         self._process = os.getpid()
 
-    def find_spec(self, name, path=None, target=None):
+    def find_spec(self, name: str, path: "Any" = None, target: "Any" = None) -> "Any":
         if name != _TENSORFLOW:
             return None
         sys.meta_path.remove(self)
@@ -36,24 +41,25 @@ class _WaitForTensorFlow:
                 return spec
         return None
 
-    def _begin_after(self, loader):
+    def say_if_in_vain(self) -> None:
+        """At the program's end: says why there are no records."""
+        if self in sys.meta_path and os.getpid() == self._process:
+            _say("nothing was recorded: the program did not import TensorFlow.")
+
+    def _begin_after(self, loader: "Any") -> None:
         execute = loader.exec_module
 
-        def exec_module(module):
+        def exec_module(module: "Any") -> None:
             del loader.exec_module  # on this object alone; its class has the real one
             execute(module)
             try:
                 self._begin()
             except Exception as error:
-                print(
-                    f"tb-gradscope: recording could not begin, the program goes on: "
-                    f"{type(error).__name__}: {error}",
-                    file=sys.stderr,
-                )
+                _say(f"recording could not begin: {type(error).__name__}: {error}")
 
         loader.exec_module = exec_module
 
-    def _begin(self):
+    def _begin(self) -> None:
         # The program's own path need not lead to us.
         sys.path.append(_PACKAGE)
         try:
@@ -63,7 +69,12 @@ class _WaitForTensorFlow:
         program.start(**self._options)
 
 
-def _restore():
+def _say(text: str) -> None:
+    if sys.__stderr__ is not None:
+        print(f"tb-gradscope: {text}", file=sys.__stderr__, flush=True)
+
+
+def _restore() -> dict[str, str]:
     """Makes everything look as if this file were not there, and returns what it was told."""
     told = {
         name: os.environ.pop(f"TB_GRADSCOPE_RUN_{name.upper()}")
@@ -79,11 +90,11 @@ def _restore():
     return told
 
 
-def _run_the_one_behind():
+def _run_the_one_behind() -> None:
     """Runs the environment's own `sitecustomize`, if there is one, as Python would have."""
     ours = sys.modules.pop("sitecustomize")
     try:
-        import sitecustomize  # noqa: F401
+        import sitecustomize  # type: ignore[import-not-found]  # noqa: F401
     except ImportError as error:
         if error.name != "sitecustomize":
             raise
@@ -91,5 +102,7 @@ def _run_the_one_behind():
         sys.modules.setdefault("sitecustomize", ours)
 
 
-sys.meta_path.insert(0, _WaitForTensorFlow(**_restore()))
+_waiting = _WaitForTensorFlow(**_restore())
+sys.meta_path.insert(0, _waiting)
+atexit.register(_waiting.say_if_in_vain)
 _run_the_one_behind()
