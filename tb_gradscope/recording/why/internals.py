@@ -36,6 +36,19 @@ def eager_key(tensor: Any) -> int:
     return int(getattr(tensor, "_id", None) or id(tensor))
 
 
+def has_started() -> bool:
+    """Tells whether TensorFlow has chosen its devices, as it does at the first operation.
+
+    Without the private name: yes. A program can then not choose them inside of `gs.record`.
+    """
+    try:
+        from tensorflow.python.eager import context
+
+        return context.context()._context_handle is not None
+    except (ImportError, AttributeError):
+        return True
+
+
 def function_graph(graph: Any, name: str) -> Any | None:
     """Returns the graph of a function called from within `graph`.
 

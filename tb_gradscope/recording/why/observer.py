@@ -76,7 +76,9 @@ class Observer:
 
     def start(self) -> bool:
         """Begins to observe this thread; False where TensorFlow does not allow it."""
-        self.first = internals.eager_key(tf.constant(0.0))
+        # Before TensorFlow has started there is no tensor, and making one would start it.
+        if internals.has_started():
+            self.first = internals.eager_key(tf.constant(0.0))
         if not internals.add_op_callback(self._noted):
             return False
         self._undo.callback(internals.remove_op_callback, self._noted)
