@@ -27,6 +27,8 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from tb_gradscope.checking import Report as Report
+    from tb_gradscope.checking import check as check
     from tb_gradscope.format.errors import FormatError as FormatError
     from tb_gradscope.format.errors import GradscopeError as GradscopeError
     from tb_gradscope.recording.clipping import clip_by_global_norm as clip_by_global_norm
@@ -43,21 +45,23 @@ if TYPE_CHECKING:
     from tb_gradscope.view.load import load as load
 
 _RECORDING = {
-    "GradientTape": "tape",
-    "GradscopeWarning": "failure",
-    "KerasCallback": "keras_callback",
-    "Recorder": "recorder",
-    "clip_by_global_norm": "clipping",
-    "clip_by_norm": "clipping",
-    "clip_by_value": "clipping",
-    "patch": "patch",
-    "record": "destination",
-    "record_clipping": "clipping",
+    "GradientTape": "tb_gradscope.recording.tape",
+    "GradscopeWarning": "tb_gradscope.recording.failure",
+    "KerasCallback": "tb_gradscope.recording.keras_callback",
+    "Recorder": "tb_gradscope.recording.recorder",
+    "check": "tb_gradscope.checking",
+    "clip_by_global_norm": "tb_gradscope.recording.clipping",
+    "clip_by_norm": "tb_gradscope.recording.clipping",
+    "clip_by_value": "tb_gradscope.recording.clipping",
+    "patch": "tb_gradscope.recording.patch",
+    "record": "tb_gradscope.recording.destination",
+    "record_clipping": "tb_gradscope.recording.clipping",
 }
 _READING = {
     "FormatError": "tb_gradscope.format.errors",
     "GradscopeError": "tb_gradscope.format.errors",
     "History": "tb_gradscope.view.load",
+    "Report": "tb_gradscope.checking",
     "load": "tb_gradscope.view.load",
 }
 
@@ -88,4 +92,4 @@ def _recording_module(module: str, name: str) -> Any:
             f"imported ({error}); install it with: pip install 'tb-gradscope[tensorflow]' "
             "(or your own build of TensorFlow 2.16 to 2.21)"
         ) from error
-    return importlib.import_module(f"tb_gradscope.recording.{module}")
+    return importlib.import_module(module)

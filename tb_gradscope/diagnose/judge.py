@@ -29,15 +29,21 @@ RULES: tuple[Rule, ...] = (
     update_ratio,
 )
 
+AT_ONCE: tuple[Rule, ...] = (missing, nonfinite, zero)
+"""Those that have something to say of a single step."""
+
 DEFAULT = Thresholds()
 
 
-def findings(run: RunHistory, thresholds: Thresholds = DEFAULT) -> tuple[Finding, ...]:
+def findings(
+    run: RunHistory, thresholds: Thresholds = DEFAULT, rules: tuple[Rule, ...] = RULES
+) -> tuple[Finding, ...]:
     """Returns what is wrong with a run: worst first, then earliest.
 
     Args:
       run: its history.
       thresholds: what numbers are compared with.
+      rules: which to apply.
     """
-    found = [finding for rule in RULES for finding in rule(run, thresholds)]
+    found = [finding for rule in rules for finding in rule(run, thresholds)]
     return tuple(sorted(found, key=order))

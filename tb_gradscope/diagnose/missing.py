@@ -86,7 +86,15 @@ def _severity(group: _Missing, everything: bool) -> Severity:
         return "error"
     if group.span.pattern in ("intermittent", "once"):
         return "info"
-    return "info" if group.other is not None and group.reason.cause in _STRUCTURE else "warning"
+    is_structure = group.reason.cause in _STRUCTURE or _is_asked_for(group.reason)
+    return "info" if group.other is not None and is_structure else "warning"
+
+
+def _is_asked_for(reason: causes.Reason) -> bool:
+    """Tells whether the path was cut on purpose: nobody writes stop_gradient by accident."""
+    return (
+        reason.cause == "blocked" and reason.where is not None and reason.where.op == "StopGradient"
+    )
 
 
 def _none_counts(loss: LossHistory) -> list[int]:

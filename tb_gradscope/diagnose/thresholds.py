@@ -29,7 +29,7 @@ class Thresholds:
     """
 
     min_records: int = _threshold(
-        5, "fewer records than this are not judged, except for None, NaN and Inf", low=2
+        5, "fewer records than this are not judged, except for None, NaN and Inf", low=1
     )
     spike: float = _threshold(
         100.0, "exploding: a norm so many times the median of the records before it", low=1

@@ -30,6 +30,8 @@ from tb_gradscope.diagnose.thresholds import Thresholds
 from tb_gradscope.format.history import LossHistory, RunHistory
 from tb_gradscope.format.statistics import State, Statistic
 
+_SURE = 5  # records from which on a branch that starts at zero would have left it
+
 
 def zero(run: RunHistory, thresholds: Thresholds) -> Iterator[Finding]:
     """Yields groups of variables whose gradients are zero for good."""
@@ -51,8 +53,11 @@ def _finding(run: RunHistory, loss: LossHistory, columns: list[int], span: Span)
     names = tuple(run.variables[loss.variables[column]].name for column in columns)
     asked = int(np.count_nonzero(loss.values[-1, :, Statistic.STATE] != State.ABSENT))
     whole = len(columns) == asked
-    severity: Severity = "warning" if whole or not _by_mathematics(run, loss, columns) else "info"
-    reason, advice = _reason(run, loss, columns, span, whole)
+    behind = _zero_kernels(run, loss, columns) if span.pattern == "all" else []
+    severity: Severity = "warning"
+    if behind and span.count < _SURE or not whole and _by_mathematics(run, loss, columns):
+        severity = "info"
+    reason, advice = _reason(run, loss, columns, behind, whole)
     text = f"The gradient of {words.loss_name(loss)} for "
     text += f"all {asked} variables" if whole and asked > 1 else words.named(names)
     return Finding(
@@ -69,18 +74,12 @@ def _finding(run: RunHistory, loss: LossHistory, columns: list[int], span: Span)
 
 
 def _reason(
-    run: RunHistory, loss: LossHistory, columns: list[int], span: Span, whole: bool
+    run: RunHistory, loss: LossHistory, columns: list[int], behind: list[str], whole: bool
 ) -> tuple[str, str]:
     """Returns what the pattern shows, and what to try."""
-    norms = loss.values[-1, :, Statistic.VARIABLE_NORM]
-    still = [
-        run.variables[loss.variables[column]].name
-        for column in range(max(columns), len(loss.variables))
-        if norms[column] == 0 and len(run.variables[loss.variables[column]].shape) >= 2
-    ]
-    if still and span.pattern == "all":
+    if behind:
         return (
-            f": {words.named(still)} is all zero, so nothing flows back through it",
+            f": {words.named(behind)} is all zero, so nothing flows back through it",
             "Start that kernel with random numbers (glorot_uniform) rather than zeros.",
         )
     if whole:
@@ -96,6 +95,16 @@ def _reason(
         f"{layer}look at the activation behind it (dead ReLUs: a smaller learning rate, "
         "leaky_relu, a bias above zero), or at a mask or multiplication by zero.",
     )
+
+
+def _zero_kernels(run: RunHistory, loss: LossHistory, columns: list[int]) -> list[str]:
+    """Names kernels that are all zero and may stand between these variables and the loss."""
+    norms = loss.values[-1, :, Statistic.VARIABLE_NORM]
+    return [
+        run.variables[loss.variables[column]].name
+        for column in range(max(columns), len(loss.variables))
+        if norms[column] == 0 and len(run.variables[loss.variables[column]].shape) >= 2
+    ]
 
 
 def _by_mathematics(run: RunHistory, loss: LossHistory, columns: list[int]) -> bool:
