@@ -49,10 +49,14 @@ def is_due(call: int, every: int) -> bool:
     return every > OFF and call % every == 0
 
 
+def doublings_in_graph(call: Any) -> Any:
+    """Returns how often the training has doubled its length after 128 calls, int64."""
+    return tf.math.count_nonzero(tf.constant(_DOUBLINGS) <= call, dtype=tf.int64)
+
+
 def is_due_in_graph(call: Any, every: Any) -> Any:
     """The same as `is_due` for int64 scalar tensors, as a bool scalar tensor."""
     one = tf.constant(1, tf.int64)
-    doublings = tf.math.count_nonzero(tf.constant(_DOUBLINGS) <= call, dtype=tf.int64)
-    sparse = tf.bitwise.left_shift(one, doublings)
+    sparse = tf.bitwise.left_shift(one, doublings_in_graph(call))
     stride = tf.where(every == AUTO, sparse, tf.maximum(every, one))
     return tf.logical_and(every != OFF, tf.math.floormod(call, stride) == 0)

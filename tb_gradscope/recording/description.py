@@ -41,6 +41,8 @@ class Description:
         OPTIMIZER  `OPTIMIZER_HEADER`, variables x (statistics, norm of the update)
         COSINE     losses x variables
 
+    Where a sentinel looks, one float for each variable follows: 1 for a spike.
+
     Attributes:
       schema: the `Schema` message.
       none: bool `[variable]`, gradients known to be None while tracing.
@@ -96,3 +98,16 @@ class Description:
     def tallies(self) -> int:
         """Number of counts that are kept over all calls."""
         return _TALLIES[self.schema.kind]
+
+    @property
+    def is_watched(self) -> bool:
+        """Tells whether a sentinel looks at the calls of this series."""
+        return bool(self.schema.watched)
+
+    @functools.cached_property
+    def with_sentinel(self) -> Description:
+        """The same series, watched."""
+        schema = messages.Schema()
+        schema.CopyFrom(self.schema)
+        schema.watched = True
+        return dataclasses.replace(self, schema=schema)

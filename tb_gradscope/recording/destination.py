@@ -34,7 +34,11 @@ _awaited_lock = threading.Lock()
 
 
 def record(
-    logdir: str | os.PathLike[str], every: int | str = "auto", *, on_error: str = "warn"
+    logdir: str | os.PathLike[str],
+    every: int | str = "auto",
+    *,
+    sentinel: bool = True,
+    on_error: str = "warn",
 ) -> DirectoryRecorder:
     """Records gradients and clipping while the returned object is entered.
 
@@ -50,14 +54,17 @@ def record(
       logdir: the directory of this run; TensorBoard's `--logdir` or one below.
       every: N to record every N-th call of each loss in full, or "auto": densely
         at first and ever more sparsely, so that logs stay small.
+      sentinel: look at the calls that are not due as well, in one cheap pass, and
+        record those in full in which a gradient turns to NaN or Inf or a norm
+        leaves its own recent range.
       on_error: "warn" to warn once and let training go on when recording fails;
         "raise" for tests.
 
     Raises:
-      TypeError: `logdir` is no path.
+      TypeError: `logdir` is no path, or `sentinel` neither True nor False.
       ValueError: `every` or `on_error` has a value not named above.
     """
-    return DirectoryRecorder(logdir, every, on_error=on_error)
+    return DirectoryRecorder(logdir, every, sentinel=sentinel, on_error=on_error)
 
 
 class DirectoryRecorder(Recorder):
@@ -72,7 +79,12 @@ class DirectoryRecorder(Recorder):
     """
 
     def __init__(
-        self, logdir: str | os.PathLike[str], every: int | str = "auto", *, on_error: str = "warn"
+        self,
+        logdir: str | os.PathLike[str],
+        every: int | str = "auto",
+        *,
+        sentinel: bool = True,
+        on_error: str = "warn",
     ) -> None:
         if not isinstance(logdir, str | os.PathLike):
             raise TypeError(
@@ -81,7 +93,12 @@ class DirectoryRecorder(Recorder):
             )
         if on_error not in ("warn", "raise"):
             raise ValueError(f"on_error={on_error!r}: expected 'warn' or 'raise'.")
-        super().__init__(cadence.parse_every(every), on_error)
+        if not isinstance(sentinel, bool):
+            raise TypeError(
+                f"gs.record(sentinel={sentinel!r}): expected True or False, "
+                f"found {type(sentinel).__name__}."
+            )
+        super().__init__(cadence.parse_every(every), on_error, sentinel=sentinel)
         self.logdir = os.fspath(logdir)
         if not self.logdir:
             raise ValueError("gs.record(''): expected the path of a log directory.")

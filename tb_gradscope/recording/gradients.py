@@ -75,6 +75,7 @@ def observe_gradients(
         lambda: [tf.reshape(statistics.gradient_statistics(gradients, found), [-1])],
         none,
         is_repeat=known is not None,
+        watch=gradients,
     )
 
 

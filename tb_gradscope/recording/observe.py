@@ -14,6 +14,8 @@ from tb_gradscope.format.statistics import Reason
 from tb_gradscope.recording import cadence, ring, step
 from tb_gradscope.recording.description import Description
 from tb_gradscope.recording.recorder import Call, Recorder
+from tb_gradscope.recording.sentinel import NOT_ODD
+from tb_gradscope.recording.squares import Watched
 
 Payloads = Callable[[], Sequence[Any]]
 
@@ -58,6 +60,7 @@ class Counted:
       step: the program's step, or `ring.NO_STEP`.
       call: its number, the first is 0.
       reason: a `Reason`.
+      spikes: float32 `[variable]` that a sentinel has seen, None without one.
     """
 
     recorder: Recorder
@@ -65,6 +68,7 @@ class Counted:
     step: Any
     call: Any
     reason: Any
+    spikes: Any = None
 
 
 def observe(
@@ -75,6 +79,7 @@ def observe(
     *,
     tally: Any = None,
     is_repeat: bool = False,
+    watch: list[Any] | None = None,
 ) -> None:
     """Counts one call, and records it if it is due: eagerly, or in the graph under construction.
 
@@ -90,8 +95,16 @@ def observe(
       tally: int64 vector to add to the tallies of the first in every call, or None.
       is_repeat: the same loss of the same tape was seen before, so that the call
         counts no further step.
+      watch: the gradients of the first, for the sentinel to look at in every call;
+        None for no sentinel. A call in which it sees something odd is recorded.
     """
-    counted = count(recorder, descriptions[0], none, is_repeat=is_repeat)
+    first, *others = descriptions
+    if watch is not None and recorder.has_sentinel:
+        first = first.with_sentinel
+        descriptions = [first, *others]
+    counted = count(recorder, first, none, is_repeat=is_repeat)
+    if watch is not None and first.is_watched:
+        counted, tally = _look(counted, first, Watched(watch))
     record(counted, descriptions, payloads, tally=tally)
 
 
@@ -155,7 +168,7 @@ def record(
         first.tallies = first.tallies + tally
     if not counted.due:
         return
-    for description, payload in zip(descriptions, payloads(), strict=True):
+    for description, payload in zip(descriptions, _with_spikes(counted, payloads), strict=True):
         series = recorder.series(description)
         recorder.write(
             series, Call(counted.step, counted.call, counted.reason, series.tallies, payload)
@@ -188,7 +201,46 @@ def _record_in_graph(
     rings = [_ring(recorder, description) for description in descriptions]
     tallies = [each.count(tally if each is rings[0] else None) for each in rings]
     label = [counted.step, counted.call, counted.reason]
-    ring.record(rings, payloads, counted.due, label, tallies)
+    ring.record(rings, lambda: _with_spikes(counted, payloads), counted.due, label, tallies)
+
+
+def _with_spikes(counted: Counted, payloads: Payloads) -> Sequence[Any]:
+    first, *others = payloads()
+    if counted.spikes is not None:
+        first = tf.concat([first, counted.spikes], 0)
+    return [first, *others]
+
+
+def _look(counted: Counted, description: Description, watched: Watched) -> tuple[Counted, Any]:
+    """Lets the sentinel look at a call; returns the call, and what to add to its tallies."""
+    if in_function():
+        with tf.name_scope("gradscope"):
+            return _look_in_graph(counted, description, watched)
+    recorder = counted.recorder
+    if recorder.honours_record_if and not bool(tf.summary.should_record_summaries()):
+        return counted, None
+    seen = recorder.series(description).look(watched, counted.call)
+    reason, odd = int(seen.reason), {"spikes": seen.spikes}
+    if reason != NOT_ODD:
+        now = step.user_step()
+        odd |= {"due": True, "reason": reason, "step": ring.NO_STEP if now is None else now}
+    return dataclasses.replace(counted, **odd), seen.nonfinite.numpy()
+
+
+def _look_in_graph(
+    counted: Counted, description: Description, watched: Watched
+) -> tuple[Counted, Any]:
+    slots = _ring(counted.recorder, description)
+    honours = counted.recorder.honours_record_if
+    condition = tf.summary.should_record_summaries() if honours else True
+    seen = slots.look(condition, watched, counted.call)
+    is_odd = seen.reason != NOT_ODD
+    return dataclasses.replace(
+        counted,
+        due=tf.logical_or(counted.due, is_odd),
+        reason=tf.where(is_odd, seen.reason, counted.reason),
+        spikes=seen.spikes,
+    ), seen.nonfinite
 
 
 def _ring(recorder: Recorder, description: Description) -> ring.Ring:

@@ -21,6 +21,7 @@ from tb_gradscope.recording.host import HOST
 from tb_gradscope.recording.losses import CallPaths, SharedNames
 from tb_gradscope.recording.names import Names
 from tb_gradscope.recording.ring import Position, Ring, Slot
+from tb_gradscope.recording.sentinel import Sentinel
 from tb_gradscope.recording.series import Series
 from tb_gradscope.recording.writer import Writer
 
@@ -53,7 +54,9 @@ class Recorder:
       paths: how the program came to each call.
     """
 
-    def __init__(self, every: int, on_error: str, honours_record_if: bool = False) -> None:
+    def __init__(
+        self, every: int, on_error: str, honours_record_if: bool = False, sentinel: bool = True
+    ) -> None:
         self.on_error = on_error
         self.honours_record_if = honours_record_if
         self.names = Names()
@@ -63,10 +66,11 @@ class Recorder:
         self.candidates: dict[Any, str] = {}
         self.paths: dict[Any, CallPaths] = {}
         self._every = every
+        self._sentinel = sentinel
         self._session = secrets.token_hex(8)
         self._series: dict[str, Series] = {}
         self._counters: dict[str, Counter] = {}
-        self._rings: dict[str, Ring] = {}
+        self._rings: dict[tuple[str, bool], Ring] = {}
         self._reading: list[Ring] = []
         self._left_at: weakref.WeakKeyDictionary[Ring, Position] = weakref.WeakKeyDictionary()
         self._calls: collections.deque[tuple[Series, Call]] = collections.deque()
@@ -78,6 +82,11 @@ class Recorder:
         """N for every N-th call, or `cadence.AUTO`."""
         return self._every
 
+    @property
+    def has_sentinel(self) -> bool:
+        """Tells whether a sentinel looks at the calls that are not due."""
+        return self._sentinel and self.every != 1
+
     def remember(self, key: Any, recognised: Any) -> None:
         """Keeps what was recognised at a call, for the next step."""
         if len(self.seen) >= _MOST_SEEN:
@@ -87,9 +96,13 @@ class Recorder:
     def series(self, description: Description) -> Series:
         """Returns the series of this description, a new one or that of before."""
         found = self._series.get(description.series)
-        return found or self._series.setdefault(
-            description.series, Series(description, self._session)
-        )
+        if found is not None:
+            return found
+        # Where all is recorded, nothing is left that could go unseen.
+        is_all = self.every == 1 and not self.honours_record_if
+        is_watched = is_all or (description.is_watched and self.has_sentinel)
+        made = Series(description, self._session, is_watched)
+        return self._series.setdefault(description.series, made)
 
     def counter(self, name: str) -> Counter:
         """Returns what counts the calls of a loss or clip site."""
@@ -98,27 +111,33 @@ class Recorder:
     def ring(self, description: Description) -> Ring:
         """Returns the ring through which graphs hand over this series."""
         # No lock: making a ring waits for the host thread, which calls `series`.
-        found = self._rings.get(description.series)
+        key = (description.series, description.is_watched)
+        found = self._rings.get(key)
         if found is not None and found.is_read_by(self):
             return found
         tallies, counter = description.tallies, self.counter(description.counter)
-        made, every = Ring(description.width, tallies, description, counter), self.every
+        rows = len(description.schema.variables)
+        sentinel = Sentinel(rows) if description.is_watched else None
+        width = description.width + (rows if description.is_watched else 0)
+        made = Ring(width, tallies, description, counter, sentinel)
+        every, is_watched = self.every, self.has_sentinel
         since = Position(HOST.call(counter.now), np.zeros(tallies, np.int64))
-        HOST.call(lambda: made.hand_to(self, every, since))
-        self._rings[description.series] = made
+        HOST.call(lambda: made.hand_to(self, every, since, is_watched))
+        self._rings[key] = made
         self._reading.append(made)
         return made
 
     def trace(self, descriptions: Sequence[Description], step: int | None) -> None:
         """Writes at once what tracing has shown, in case no step is ever run."""
+        opened = [(self.series(description), description.none) for description in descriptions]
 
         def write() -> None:
             if self._writer is None:
                 return
             now = self.counter(descriptions[0].counter).now() if step is None else step
             with self._writer.batch():
-                for description in descriptions:
-                    self.series(description).trace(self._writer, now, description.none)
+                for series, none in opened:
+                    series.trace(self._writer, now, none)
 
         with contained("writing what tracing showed", self.on_error):
             HOST.call(write)
@@ -202,7 +221,7 @@ class Recorder:
         found_unread = ring.unread() if takes_over else []
         self._writer = writer
         for found in found_unread:
-            found.hand_to(self, self.every, self._left_at.get(found))
+            found.hand_to(self, self.every, self._left_at.get(found), self.has_sentinel)
             self._reading.append(found)
         HOST.add(self)
 

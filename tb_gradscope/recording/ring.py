@@ -20,6 +20,8 @@ from tb_gradscope.recording import cadence
 from tb_gradscope.recording.counter import Counter
 from tb_gradscope.recording.host import HOST
 from tb_gradscope.recording.replica import device_here
+from tb_gradscope.recording.sentinel import Seen, Sentinel
+from tb_gradscope.recording.squares import Watched
 
 _RING_FLOATS = 1 << 20
 _FEWEST, _MOST = 16, 1024
@@ -74,10 +76,19 @@ class Ring:
 
     Attributes:
       description: what the payload is, for a reader that takes the ring over.
+      sentinel: that looks at every call, None for none.
     """
 
-    def __init__(self, width: int, tallies: int, description: Any, counter: Counter) -> None:
+    def __init__(
+        self,
+        width: int,
+        tallies: int,
+        description: Any,
+        counter: Counter,
+        sentinel: Sentinel | None = None,
+    ) -> None:
         self.description = description
+        self.sentinel = sentinel
         self._counter = counter
         self._reader: weakref.ref[Reader] | None = None
         self._capacity = int(np.clip(_RING_FLOATS // max(width, 1), _FEWEST, _MOST))
@@ -97,10 +108,18 @@ class Ring:
         self._tallies = variable([tallies], tf.int64, "tallies")
         self._written = variable([], tf.int64, "written")
         self._every = variable([], tf.int64, "every")
+        self._is_watched = variable([], tf.bool, "is_watched")
 
     def is_due(self, call: Any) -> Any:
         """Returns whether a call is due: a bool scalar of the graph under construction."""
         return cadence.is_due_in_graph(call, self._every.read_value())
+
+    def look(self, condition: Any, watched: Watched, call: Any) -> Seen:
+        """Lets the sentinel look where a bool scalar says so, in a graph."""
+        if self.sentinel is None:
+            raise ValueError("a ring without a sentinel cannot look")
+        is_watched = tf.logical_and(self._is_watched.read_value(), condition)
+        return self.sentinel.look_if(is_watched, watched, call)
 
     def count(self, tally: Any) -> Any:
         """Returns the tallies, with those of this call (or None) added up, in a graph."""
@@ -118,19 +137,25 @@ class Ring:
         with tf.control_dependencies(writes):
             return self._written.assign_add(1, read_value=True)
 
-    def hand_to(self, reader: Reader, every: int, since: Position | None) -> None:
+    def hand_to(
+        self, reader: Reader, every: int, since: Position | None, is_watched: bool = False
+    ) -> None:
         """Lets `reader` have what is recorded from now on. On the host thread only.
 
         Args:
           reader: held weakly.
           every: which calls are recorded, as in `cadence`.
           since: where the reader let go before; None to count calls from 0.
+          is_watched: whether the sentinel, if there is one, is to look.
         """
         self._reader = weakref.ref(reader)
         self._seen = int(self._written.numpy())
         self._counter.set(0 if since is None else since.calls)
         self._tallies.assign(tf.zeros_like(self._tallies) if since is None else since.tallies)
+        if self.sentinel is not None and since is None:
+            self.sentinel.forget()
         self._every.assign(every)
+        self._is_watched.assign(is_watched)
 
     def is_read_by(self, reader: Reader) -> bool:
         """Tells whether `reader` has what is recorded."""
@@ -145,6 +170,7 @@ class Ring:
     def stop(self) -> None:
         """Lets nothing more be recorded. On the host thread only."""
         self._every.assign(cadence.OFF)
+        self._is_watched.assign(False)
 
     def position(self) -> Position:
         """Returns how far calls were counted. On the host thread only."""

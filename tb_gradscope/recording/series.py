@@ -20,7 +20,7 @@ from tb_gradscope.format.record import (
     encode_gradient,
     none_norm,
 )
-from tb_gradscope.format.statistics import STATISTIC_COUNT, State, Statistic
+from tb_gradscope.format.statistics import STATISTIC_COUNT, Reason, State, Statistic
 from tb_gradscope.recording.description import (
     ABSENT_MARK,
     APPLIED,
@@ -35,6 +35,8 @@ from tb_gradscope.recording.description import (
     Description,
 )
 from tb_gradscope.recording.ring import Slot
+from tb_gradscope.recording.sentinel import Seen, Sentinel
+from tb_gradscope.recording.squares import Watched
 from tb_gradscope.recording.writer import Writer
 
 
@@ -46,12 +48,15 @@ class Series:
       tallies: int64 `[tally]` of all eager calls, an array or a tensor.
     """
 
-    def __init__(self, description: Description, session: str) -> None:
+    def __init__(self, description: Description, session: str, is_watched: bool) -> None:
         self.description = description
         self._session = session
+        is_gradient = description.kind == messages.Schema.GRADIENT
+        self._is_watched = is_gradient and is_watched
         self.id = description.series
         self.seen_none: set[tuple[bool, ...]] = set()
         self.tallies: Any = np.zeros(description.tallies, np.int64)
+        self._sentinel: Sentinel | None = None
         count = len(description.schema.variables)
         self._states = np.full(count, State.OK, np.int64)
         self._state_counts = np.zeros((count, len(COUNTED)), np.int64)
@@ -66,6 +71,12 @@ class Series:
             messages.Schema.COSINE: self._write_cosine,
         }[description.schema.kind]
         self._opened = False
+
+    def look(self, watched: Watched, call: int) -> Seen:
+        """Lets the sentinel look at an eager call."""
+        if self._sentinel is None:
+            self._sentinel = Sentinel(len(watched.values))
+        return self._sentinel.look_now(watched, call)
 
     def trace(self, writer: Writer, step: int, none: tuple[bool, ...]) -> None:
         """Writes what tracing alone has shown, in case the program never runs the graph.
@@ -103,18 +114,23 @@ class Series:
             schema = messages.Schema()
             schema.CopyFrom(self.description.schema)
             schema.session = self._session
+            schema.watched = self._is_watched
             writer.schema(self.id, step, schema)
             self._opened = True
 
     def _write_gradient(self, writer: Writer, step: int, slot: Slot) -> None:
         header = int(self.description.is_unscaled)
-        values = slot.payload[header:].reshape(-1, STATISTIC_COUNT)
+        width = self.description.width
+        values = slot.payload[header:width].reshape(-1, STATISTIC_COUNT)
         states = self._count_states(values)
         changed = np.flatnonzero(states != self._states)
         if len(changed):
             self._states = states
             event = self._event(messages.Event.CHANGED, changed, states[changed])
             writer.event(self.id, step, event)
+        if slot.reason == Reason.SPIKE:
+            spikes = np.flatnonzero(slot.payload[width:])
+            writer.event(self.id, step, self._event(messages.Event.SPIKE, spikes, states[spikes]))
         record = self._gradient_record(slot, values, float(slot.payload[0]) if header else 1.0)
         writer.record(self.id, step, encode_gradient(record))
 
@@ -127,7 +143,7 @@ class Series:
 
     def _gradient_record(self, slot: Slot, values: Floats, loss_scale: float) -> GradientRecord:
         # Without a sentinel, those recorded are all that is known of.
-        watched = int(slot.tallies[NONFINITE]) if self.description.schema.watched else 0
+        watched = int(slot.tallies[NONFINITE]) if self._is_watched else 0
         return GradientRecord(
             values,
             slot.call + 1,

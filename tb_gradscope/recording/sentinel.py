@@ -1,0 +1,157 @@
+"""The sentinel: looks at every call that is not due, and has the odd ones recorded in full.
+
+Odd is a gradient that turns to NaN or Inf, or back; and a norm that leaves its
+own recent range. How many are recorded is bounded: what is new for a variable
+always, what comes and goes so many times for each doubling of the training's
+length, as the cadence "auto" thins out.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Hashable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tb_gradscope.format.statistics import Reason
+from tb_gradscope.recording import cadence
+from tb_gradscope.recording.host import HOST
+from tb_gradscope.recording.replica import device_here
+from tb_gradscope.recording.squares import Watched
+
+NOT_ODD = -1
+"""In place of a `Reason`."""
+
+# A range is the mean of the log norm, and how far it strays from there on average, over some
+# of the last calls. It is left where a norm strays this many times as far, and three times
+# as large or small besides: quiet training must not make a spike of every ripple.
+_WARM_UP = 20
+_MEMORY = 20
+_STRAYS = 6.0
+_MARGIN = float(np.log(3.0))
+
+_RECORDS = 16  # in the first calls, and as many for each doubling
+_REST = 16  # calls from one spike that is recorded to the next
+
+_SMALLEST, _LARGEST = 1e-37, 3e38  # float32 squares that have a logarithm
+
+# Rows of the state.
+_MEAN, _STRAY, _SEEN, _WAS_BAD, _EVER_BAD = range(5)
+_STATES = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class Seen:
+    """What a look has shown.
+
+    Attributes:
+      reason: int64 scalar: NONFINITE, SPIKE or `NOT_ODD`.
+      nonfinite: int64 `[1]`: 1 where a gradient holds NaN or Inf.
+      spikes: float32 `[variable]`: 1 where a norm leaves its range.
+    """
+
+    reason: Any
+    nonfinite: Any
+    spikes: Any
+
+
+class Sentinel:
+    """Looks at the calls of one series."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._compiled: dict[Hashable, Any] = {}
+        device = device_here()
+        HOST.call(lambda: self._create(device))
+
+    def _create(self, device: str | None) -> None:
+        def variable(shape: list[int], dtype: Any, name: str) -> Any:
+            with tf.device(device):
+                value = tf.zeros(shape, dtype)
+                return tf.Variable(value, trainable=False, name=f"gradscope_{name}")
+
+        self._state = variable([_STATES, self._count], tf.float32, "ranges")
+        # Records made because of NaN or Inf, because of spikes; call of the last spike.
+        self._made = variable([3], tf.int64, "odd")
+
+    def forget(self) -> None:
+        """Begins anew. On the host thread only."""
+        self._state.assign(tf.zeros_like(self._state))
+        self._made.assign(tf.zeros_like(self._made))
+
+    def look_if(self, condition: Any, watched: Watched, call: Any) -> Seen:
+        """Adds a look to the graph under construction, where a bool scalar says so."""
+
+        def look() -> tuple[Any, Any, Any]:
+            seen = self._look(watched, call)
+            return seen.reason, seen.nonfinite, seen.spikes
+
+        def pass_by() -> tuple[Any, Any, Any]:
+            nothing = tf.constant(NOT_ODD, tf.int64)
+            return nothing, tf.zeros([1], tf.int64), tf.zeros([self._count])
+
+        return Seen(*tf.cond(condition, look, pass_by))
+
+    def look_now(self, watched: Watched, call: int) -> Seen:
+        """Looks at an eager call."""
+        layout = watched.layout
+        compiled = self._compiled.get(layout)
+        if compiled is None:
+            compiled = self._compiled[layout] = self._compile(layout)
+        return Seen(*compiled(tf.constant(call, tf.int64), *watched.arguments))
+
+    def _compile(self, layout: Any) -> Any:
+        def look(call: Any, *arguments: Any) -> tuple[Any, Any, Any]:
+            seen = self._look(Watched.of_arguments(layout, arguments), call)
+            return seen.reason, seen.nonfinite, seen.spikes
+
+        signature = [tf.TensorSpec([], tf.int64), *Watched.signature(layout)]
+        function = tf.function(look, input_signature=signature, autograph=False)
+        return HOST.call(function.get_concrete_function)
+
+    def _look(self, watched: Watched, call: Any) -> Seen:
+        squares = watched.squared_norms()
+        # The square of a large number overflows; it is finite all the same.
+        finite = tf.math.is_finite(squares)
+        finite = tf.cond(tf.reduce_all(finite), lambda: finite, watched.are_finite)
+        bad = 1.0 - tf.cast(finite, tf.float32)
+        squares = tf.where(tf.math.is_finite(squares), squares, _LARGEST)
+        mean, stray, seen, was_bad, ever_bad = tf.unstack(self._state.read_value())
+
+        known = tf.cast(finite & (squares > 0), tf.float32)
+        log_norm = 0.5 * tf.math.log(tf.maximum(squares, _SMALLEST))
+        mean = tf.where(seen > 0, mean, log_norm)
+        distance = log_norm - mean
+        room = _STRAYS * stray + _MARGIN
+        is_warm = seen >= _WARM_UP
+        spikes = known * tf.cast(is_warm & (tf.abs(distance) > room), tf.float32)
+        # One wild norm must not make the next ones look tame.
+        distance = tf.where(is_warm, tf.clip_by_value(distance, -room, room), distance)
+        share = known / tf.minimum(seen + 1.0, float(_MEMORY))
+        state = [
+            mean + share * distance,
+            stray + share * (tf.abs(distance) - stray),
+            seen + known,
+            bad,
+            tf.maximum(ever_bad, bad),
+        ]
+        made_bad, made_spikes, last_spike = tf.unstack(self._made.read_value())
+        allowed = _RECORDS * (1 + cadence.doublings_in_graph(call))
+        is_new = tf.reduce_any(bad > ever_bad)
+        has_turned = tf.reduce_any(bad != was_bad) & (made_bad < allowed)
+        is_bad = is_new | has_turned
+        has_rested = (made_spikes == 0) | (call >= last_spike + _REST)
+        has_spike = tf.reduce_any(spikes > 0) & has_rested & (made_spikes < allowed) & ~is_bad
+        made = [
+            made_bad + tf.cast(is_bad, tf.int64),
+            made_spikes + tf.cast(has_spike, tf.int64),
+            tf.where(has_spike, call, last_spike),
+        ]
+        reason = tf.where(
+            is_bad, int(Reason.NONFINITE), tf.where(has_spike, int(Reason.SPIKE), NOT_ODD)
+        )
+        nonfinite = tf.cast(tf.reduce_any(bad > 0), tf.int64)[None]
+        with tf.control_dependencies([self._state.assign(state), self._made.assign(made)]):
+            return Seen(tf.cast(reason, tf.int64), nonfinite, tf.identity(spikes))
