@@ -8,7 +8,11 @@ from typing import Any
 import keras
 
 from tb_gradscope.recording import keras_internals
-from tb_gradscope.recording.destination import DirectoryRecorder, run_before
+from tb_gradscope.recording.destination import (
+    DirectoryRecorder,
+    directory_of_this_worker,
+    run_before,
+)
 from tb_gradscope.recording.failure import contained, say_once
 from tb_gradscope.recording.host import HOST
 from tb_gradscope.recording.writer import Writer
@@ -38,7 +42,9 @@ class FitRecorder(DirectoryRecorder):
             )
             return
         with contained(f"opening an event file in {self.logdir!r}", self.on_error):
-            writer = keras_internals.train_writer(tensorboard)
+            # Of several workers each writes into a folder of its own, but for the chief.
+            is_same = directory_of_this_worker(self.logdir) == self.logdir
+            writer = keras_internals.train_writer(tensorboard) if is_same else None
             if writer is None:
                 self.open()
             else:

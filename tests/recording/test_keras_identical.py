@@ -1,0 +1,103 @@
+"""`KerasCallback` changes nothing: weights, optimizers and logs are the same to the last bit."""
+
+from __future__ import annotations
+
+import functools
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow.python.framework import config
+
+import tb_gradscope as gs
+from tests.recording import keras_models as models
+
+of = functools.partial
+
+
+@pytest.fixture(autouse=True)
+def _deterministic_ops():
+    tf.config.experimental.enable_op_determinism()
+    yield
+    config.disable_op_determinism()
+    keras.config.set_dtype_policy("float32")
+
+
+def fit(make, callbacks=(), policy="float32", **options):
+    """Trains a new model; returns it, and every number it has come to."""
+    keras.config.set_dtype_policy(policy)
+    model = make()
+    x, y = models.data(len(getattr(model, "outputs", None) or [0]))
+    if "class_weight" in options:
+        y = (y > 0).astype(np.float32)
+    history = model.fit(
+        *((x,) if isinstance(model, models.Gan) else (x, y)),
+        **{"epochs": 2, "batch_size": models.BATCH, "verbose": 0, **options},
+        callbacks=list(callbacks),
+    )
+    return model, (models.bits(model), history.history)
+
+
+SITUATIONS = {
+    "default": (models.dense, {}),
+    "eager": (of(models.dense, run_eagerly=True), {}),
+    "several steps at once": (of(models.dense, steps_per_execution=2), {}),
+    "jit": (of(models.dense, jit_compile=True), {"epochs": 1}),
+    "jit auto": (of(models.dense, jit_compile="auto"), {}),
+    "ragged last batch": (models.dense, {"batch_size": 7}),
+    "class weights": (of(models.dense, loss="binary_crossentropy"), {"class_weight": {0: 1, 1: 3}}),
+    "sample weights": (models.dense, {"sample_weight": np.linspace(0, 1, models.ROWS)}),
+    "two outputs": (models.two_outputs, {}),
+    "two outputs, eager": (of(models.two_outputs, run_eagerly=True), {}),
+    "own step": (models.own_step, {}),
+    "own step, our tape": (of(models.own_step, gs.GradientTape), {}),
+    "gan": (models.gan, {}),
+    "gan, eager": (of(models.gan, run_eagerly=True), {}),
+    "float16": (models.dense, {"policy": "mixed_float16"}),
+    "float16, two outputs": (models.two_outputs, {"policy": "mixed_float16"}),
+    "bfloat16": (models.dense, {"policy": "mixed_bfloat16"}),
+    "accumulation": (
+        lambda: models.dense(optimizer=keras.optimizers.Adam(gradient_accumulation_steps=2)),
+        {},
+    ),
+    "clipping": (
+        lambda: models.two_outputs(optimizer=keras.optimizers.Adam(global_clipnorm=0.1)),
+        {},
+    ),
+    "validation": (models.dense, {"validation_split": 0.4}),
+    "resumed": (models.dense, {"initial_epoch": 1, "epochs": 3}),
+}
+
+
+@pytest.mark.parametrize("situation", SITUATIONS)
+def test_training_is_the_same(situation, tmp_path):
+    make, options = SITUATIONS[situation]
+    _, without = fit(make, **options)
+    callback = gs.KerasCallback(tmp_path, every=2, on_error="raise")
+    model, recorded = fit(make, [callback], **options)
+    assert recorded == without
+    (run,) = gs.load(tmp_path).runs.values()
+    assert run.losses
+    assert all(len(loss.steps) for loss in run.losses)
+    assert "train_step" not in vars(model)
+
+
+def test_one_bit_is_seen(tmp_path):
+    _, without = fit(models.dense)
+    _, shuffled = fit(models.dense, shuffle=False)
+    assert shuffled != without
+
+
+def test_batches_between_two_fits_are_the_same(tmp_path):
+    def train(callbacks):
+        model = models.dense()
+        x, y = models.data()
+        model.fit(x, y, batch_size=models.BATCH, verbose=0, callbacks=callbacks)
+        model.train_on_batch(x, y)
+        model.fit(x, y, batch_size=models.BATCH, verbose=0)
+        model.fit(x, y, batch_size=models.BATCH, verbose=0, callbacks=callbacks)
+        return models.bits(model)
+
+    without = train([])
+    assert train([gs.KerasCallback(tmp_path, every=1, on_error="raise")]) == without
