@@ -6,7 +6,6 @@ import contextlib
 import contextvars
 import functools
 import os
-import threading
 import time
 from collections.abc import Callable, Iterator
 from types import TracebackType
@@ -14,9 +13,11 @@ from typing import Any
 
 import tensorflow as tf
 
+from tb_gradscope.diagnose.finding import Finding, Severity
 from tb_gradscope.recording import cadence, internals
 from tb_gradscope.recording.failure import contained, say_once
 from tb_gradscope.recording.host import HOST
+from tb_gradscope.recording.live import Live
 from tb_gradscope.recording.recorder import Recorder
 from tb_gradscope.recording.why import observing
 from tb_gradscope.recording.worker import directory_of_this_worker
@@ -29,8 +30,6 @@ _here: contextvars.ContextVar[tuple[Recorder, ...]] = contextvars.ContextVar(
 )
 _everywhere: list[Recorder] = []
 _opened: dict[str, int] = {}
-_awaited: list[Callable[[], None]] = []
-_awaited_lock = threading.Lock()
 
 
 def record(
@@ -38,6 +37,8 @@ def record(
     every: int | str = "auto",
     *,
     sentinel: bool = True,
+    on_finding: Callable[[Finding], None] | None = None,
+    stop_on: Severity | None = None,
     on_error: str = "warn",
 ) -> DirectoryRecorder:
     """Records gradients and clipping while the returned object is entered.
@@ -57,14 +58,26 @@ def record(
       sentinel: look at the calls that are not due as well, in one cheap pass, and
         record those in full in which a gradient turns to NaN or Inf or a norm
         leaves its own recent range.
+      on_finding: called, on a thread of ours, with each new `Finding` of severity
+        error or warning. The first errors are logged ("tb_gradscope") in any case.
+      stop_on: "error" or "warning" sets `should_stop` of what is returned at the
+        first such finding; it is for the training loop to look at.
       on_error: "warn" to warn once and let training go on when recording fails;
         "raise" for tests.
 
     Raises:
-      TypeError: `logdir` is no path, or `sentinel` neither True nor False.
-      ValueError: `every` or `on_error` has a value not named above.
+      TypeError: `logdir` is no path, `sentinel` neither True nor False, or
+        `on_finding` no function.
+      ValueError: `every`, `stop_on` or `on_error` has a value not named above.
     """
-    return DirectoryRecorder(logdir, every, sentinel=sentinel, on_error=on_error)
+    return DirectoryRecorder(
+        logdir,
+        every,
+        sentinel=sentinel,
+        on_finding=on_finding,
+        stop_on=stop_on,
+        on_error=on_error,
+    )
 
 
 class DirectoryRecorder(Recorder):
@@ -84,6 +97,8 @@ class DirectoryRecorder(Recorder):
         every: int | str = "auto",
         *,
         sentinel: bool = True,
+        on_finding: Callable[[Finding], None] | None = None,
+        stop_on: Severity | None = None,
         on_error: str = "warn",
     ) -> None:
         if not isinstance(logdir, str | os.PathLike):
@@ -98,10 +113,16 @@ class DirectoryRecorder(Recorder):
                 f"gs.record(sentinel={sentinel!r}): expected True or False, "
                 f"found {type(sentinel).__name__}."
             )
-        super().__init__(cadence.parse_every(every), on_error, sentinel=sentinel)
+        live = Live(on_finding, stop_on)
+        super().__init__(cadence.parse_every(every), on_error, sentinel=sentinel, live=live)
         self.logdir = os.fspath(logdir)
         if not self.logdir:
             raise ValueError("gs.record(''): expected the path of a log directory.")
+
+    @property
+    def should_stop(self) -> bool:
+        """True once there was a finding of the severity given as `stop_on`."""
+        return self.live.should_stop
 
     def __enter__(self) -> DirectoryRecorder:
         if self.is_recording:
@@ -197,9 +218,6 @@ def current(given: Recorder | None) -> Recorder | None:
     if given is not None:
         return given if given.is_recording else None
     found = _innermost()
-    if found is None and not _everywhere and _awaited:
-        _enter_awaited()
-        found = _innermost()
     if found is not None:
         return found
     if _everywhere:
@@ -225,35 +243,12 @@ def within(recorder: Recorder) -> Iterator[None]:
         _here.reset(token)
 
 
-def enter_when_needed(enter: Callable[[], None]) -> None:
-    """Sees to it that a recorder is there once something is to be recorded outside of all others.
-
-    A program that TensorFlow has not been started in yet can so be recorded:
-    opening an event file starts it, after which the program could no longer
-    choose its devices.
-
-    Args:
-      enter: enters the recorder. Called once.
-    """
-    _awaited.append(enter)
-
-
 def _innermost() -> Recorder | None:
     for entered in (_here.get(), _everywhere):
         for recorder in reversed(entered):
             if recorder.is_recording:
                 return recorder
     return None
-
-
-def _enter_awaited() -> None:
-    # Other threads wait, rather than find that nothing records. The host thread, which
-    # entering waits for, never comes here.
-    with _awaited_lock:
-        while _awaited:
-            with contained("beginning to record"):
-                _awaited[-1]()
-            _awaited.pop()
 
 
 def _recorder_of(summary_writer: Any) -> Recorder | None:

@@ -6,14 +6,17 @@ import atexit
 import os
 import sys
 import time
+from typing import Any
 
-from tb_gradscope.recording.destination import DirectoryRecorder, enter_when_needed, record
+from tb_gradscope.recording.destination import DirectoryRecorder
 from tb_gradscope.recording.failure import contained
+from tb_gradscope.recording.host import HOST
 from tb_gradscope.recording.patch import patch
+from tb_gradscope.recording.writer import Writer
 
 
 def start(logdir: str, shown: str, every: str) -> None:
-    """Begins: TensorFlow is imported, and not started yet.
+    """Begins: the program has imported TensorFlow.
 
     Args:
       logdir: absolute; the directory of the run, or with a slash at its end
@@ -21,42 +24,44 @@ def start(logdir: str, shown: str, every: str) -> None:
       shown: the same directory as the user wrote it.
       every: as the user wrote it.
     """
-    program = _Program(logdir, shown, every)
-    enter_when_needed(program.enter)
-    patch().__enter__()
-    atexit.register(program.finish)
+    patched = patch()
+    patched.__enter__()
+    recorder = _ProgramRecorder(logdir, shown, every)
+    recorder.__enter__()
+    if hasattr(os, "register_at_fork"):
+        # Two processes must not write one run.
+        os.register_at_fork(after_in_child=lambda: patched.__exit__(None, None, None))
+    process = os.getpid()
+    atexit.register(lambda: recorder.finish() if os.getpid() == process else None)
 
 
-class _Program:
+class _ProgramRecorder(DirectoryRecorder):
+    """The outermost recorder of a program; makes its directory when there is a record for it."""
+
     def __init__(self, logdir: str, shown: str, every: str) -> None:
-        self._logdir = logdir
+        super().__init__(logdir, every if every == "auto" else int(every))
         self._shown = shown
-        self._every = every if every == "auto" else int(every)
-        self._recorder: DirectoryRecorder | None = None
-        self._process = os.getpid()
 
-    def enter(self) -> None:
-        """Opens the event file, at the first gradient."""
-        if os.getpid() != self._process:
-            return  # a fork, which would write into the same file
-        logdir = _new_directory(self._logdir) if self._logdir.endswith(os.sep) else self._logdir
-        self._recorder = record(logdir, self._every)
-        self._recorder.__enter__()
-        if self._recorder.is_recording:
-            say(f"recording; to see it: tensorboard --logdir {self._shown}")
+    def open(self) -> None:
+        """Begins to record."""
+        HOST.call(lambda: self._start(Writer(self._opened), takes_over=True))
 
     def finish(self) -> None:
-        """Writes the rest, and says so if there was nothing."""
-        if os.getpid() != self._process:
-            return
-        if self._recorder is None:
-            say("nothing was recorded: no gradient() of a tf.GradientTape was called.")
-            return
+        """Writes what is left, and says so if there is nothing."""
         with contained("writing the last records"):
-            self._recorder.flush()
+            self.flush()
+        if not self.has_recorded:
+            _say("nothing was recorded: no gradient() of a tf.GradientTape was called.")
+
+    def _opened(self) -> Any:
+        if self.logdir.endswith(os.sep):
+            self.logdir = _new_directory(self.logdir)
+        writer = super()._opened()
+        _say(f"recording; to see it: tensorboard --logdir {self._shown}")
+        return writer
 
 
-def say(text: str) -> None:
+def _say(text: str) -> None:
     """Prints a line for whoever started the program, wherever its own messages go."""
     if sys.__stderr__ is not None:
         with contained("printing"):
