@@ -29,38 +29,43 @@ class Flow:
     by_position: bool = False
 
 
-_flows: dict[Any, tuple[bool, ...] | None] = {}
+_flows: dict[Any, Flow] = {}
 
 
 def flow_through(node: Node) -> Flow:
     """Returns what passes through an operation, functions and `tf.custom_gradient` left aside."""
-    carried = tuple(dtype in CARRIES_GRADIENT for dtype in node.in_dtypes)
+    key = (node.type, node.in_dtypes, node.out_dtypes)
+    found = _flows.get(key)
+    if found is None:
+        found = _flows[key] = _flow(node)
+    return found
+
+
+def _flow(node: Node) -> Flow:
+    inputs = tuple(dtype in CARRIES_GRADIENT for dtype in node.in_dtypes)
     outputs = tuple(dtype in CARRIES_GRADIENT for dtype in node.out_dtypes)
-    if node.type in ("IdentityN", "Capture") or node.custom:
-        return Flow(carried, outputs, by_position=not node.custom)
+    if node.type in ("IdentityN", "Capture"):
+        return Flow(inputs, outputs, by_position=True)
     is_known, function = internals.gradient_function(node.type)
     if is_known and function is None:
-        return Flow((False,) * len(carried), outputs)
-    if function is None or not any(carried) or not any(outputs):
-        return Flow(carried, outputs)
+        return Flow((False,) * len(inputs), outputs)
+    if function is None or not any(inputs) or not any(outputs):
+        return Flow(inputs, outputs)
     passed = _passed(node, function)
     if passed is None:
-        return Flow(carried, outputs)
-    return Flow(tuple(a and b for a, b in zip(carried, passed, strict=True)), outputs)
+        return Flow(inputs, outputs)
+    return Flow(tuple(a and b for a, b in zip(inputs, passed, strict=True)), outputs)
 
 
 def _passed(node: Node, function: Any) -> tuple[bool, ...] | None:
     """Returns which inputs TensorFlow's own gradient function gives a gradient, None if unknown."""
-    key = (node.type, tuple(node.in_dtypes), tuple(node.out_dtypes))
-    if key not in _flows:
-        _flows[key] = None
-        # Gradient functions of the program may do anything when called; TensorFlow's do not.
-        if _is_tensorflows(function) and not node.type.startswith(_NOT_PROBED):
-            try:
-                _flows[key] = _probed(node, function)
-            except Exception:  # needs more than stands here: take it to pass
-                _flows[key] = None
-    return _flows[key]
+    # Gradient functions of the program may do anything when called; TensorFlow's do not.
+    if not _is_tensorflows(function) or node.type.startswith(_NOT_PROBED):
+        return None
+    try:
+        return _probed(node, function)
+    except Exception:  # needs more than stands here: take it to pass
+        return None
 
 
 def _is_tensorflows(function: Any) -> bool:
@@ -87,7 +92,7 @@ def _probed(node: Node, function: Any) -> tuple[bool, ...] | None:
     return tuple(gradient is not None for gradient in found)
 
 
-def _placeholders(dtypes: list[Any], shapes: Any) -> list[Any]:
+def _placeholders(dtypes: tuple[Any, ...], shapes: Any) -> list[Any]:
     return [
         tf.compat.v1.placeholder(dtype, shape) for dtype, shape in zip(dtypes, shapes, strict=True)
     ]

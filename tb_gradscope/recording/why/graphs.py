@@ -53,7 +53,7 @@ def nodes_of(graph: Any, last: str | None = None) -> list[Node]:
 def captures(graph: Any) -> list[Node]:
     """Returns a node for each tensor that a graph takes from outside."""
     return [
-        nodes.plain("Capture", -1, [id(outer)], [id(inner)], ([outer.dtype], [inner.dtype]))
+        nodes.plain("Capture", -1, [id(outer)], [id(inner)], ((outer.dtype,), (inner.dtype,)))
         for outer, inner in graph.captures
     ]
 
@@ -66,8 +66,8 @@ def _node(op: Any, index: int, graph: weakref.ref[Any]) -> Node:
         index=index,
         ins=[id(tensor) for tensor in inputs],
         outs=[id(tensor) for tensor in outputs],
-        in_dtypes=[tensor.dtype for tensor in inputs],
-        out_dtypes=[tensor.dtype for tensor in outputs],
+        in_dtypes=tuple([tensor.dtype for tensor in inputs]),
+        out_dtypes=tuple([tensor.dtype for tensor in outputs]),
         bodies=_bodies(op, kind),
         custom=_custom(op) if kind == "IdentityN" else "",
         graph=graph,

@@ -83,8 +83,8 @@ class Node:
     index: int
     ins: list[Key]
     outs: list[Key]
-    in_dtypes: list[Any]
-    out_dtypes: list[Any]
+    in_dtypes: tuple[Any, ...]
+    out_dtypes: tuple[Any, ...]
     bodies: tuple[Body, ...]
     custom: str
     graph: weakref.ref[Any] | None
@@ -109,7 +109,7 @@ def plain(
     index: int,
     ins: list[Key],
     outs: list[Key],
-    dtypes: tuple[list[Any], list[Any]],
+    dtypes: tuple[tuple[Any, ...], tuple[Any, ...]],
 ) -> Node:
     """Returns a node without any of the rarer attributes."""
     return Node(kind, index, ins, outs, *dtypes, (), "", None, "", None, None, None)

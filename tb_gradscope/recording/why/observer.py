@@ -142,8 +142,8 @@ class Observer:
                 index=len(self.nodes),
                 ins=ins,
                 outs=outs,
-                in_dtypes=in_dtypes,
-                out_dtypes=[tensor.dtype for tensor in outputs],
+                in_dtypes=tuple(in_dtypes),
+                out_dtypes=tuple(tensor.dtype for tensor in outputs),
                 bodies=bodies,
                 custom=custom,
                 graph=None,
@@ -176,7 +176,7 @@ class Observer:
                         len(self.nodes),
                         [internals.eager_key(handle)],
                         [key],
-                        ([tf.resource], [tensor.dtype]),
+                        ((tf.resource,), (tensor.dtype,)),
                     )
                     read.line = line
                     self.nodes.append(read)

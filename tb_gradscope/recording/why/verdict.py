@@ -13,7 +13,7 @@ from tb_gradscope.recording.why.blockers import DECIDES, Blocker, blockers, line
 from tb_gradscope.recording.why.cause import Cause
 from tb_gradscope.recording.why.lines import Line
 from tb_gradscope.recording.why.nodes import CARRIES_GRADIENT, Key, Node
-from tb_gradscope.recording.why.reach import Reach
+from tb_gradscope.recording.why.reach import Bits, Reach
 from tb_gradscope.recording.why.state import writes
 from tb_gradscope.recording.why.windows import TapeLog
 from tb_gradscope.recording.why.world import World
@@ -93,18 +93,20 @@ class _Court:
         self._everyone = (1 << len(missing)) - 1
         self._reach = self._follow(custom_passes=True)
         self._blockers = self._found(self._reach)
+        self._writes: list[tuple[Node, Bits, tuple[Node, ...]]] | None = None
+        self._readers = world.readers(self._handles)
+        self._known: dict[int, Cause] = {}
         self._strict: tuple[Reach, list[Blocker]] | None = None
 
     def cause(self, position: int) -> Cause:
         """Returns the cause of one missing gradient."""
         one = self._missing[position]
-        serving, idle = self._world.readers(self._handles[position])
-        use = _first_line(serving) or _first_line(idle)
-        reaches = self._reaches(self._reach.values, position)
+        readers = self._readers[position]
+        if one.dtype in CARRIES_GRADIENT and not self._reaches(self._reach.values, position):
+            return self._unconnected(position)
+        use = _first_line(readers.serving) or _first_line(readers.idle)
         if one.dtype not in CARRIES_GRADIENT:
-            return Cause("integer", use or self._loss, detail="source", op="")
-        if not reaches:
-            return self._unconnected(position, serving, idle)
+            return Cause("integer", use or self._loss, detail="source")
         if not self._is_watched(one, position):
             if not one.is_variable:
                 if one.rebound is not None:
@@ -117,7 +119,10 @@ class _Court:
         blocker = self._blocker(position)
         if blocker is None:
             return Cause("unknown", self._loss, detail="connected")
-        return self._blocked(blocker)
+        known = self._known.get(id(blocker))
+        if known is None:
+            known = self._known[id(blocker)] = self._blocked(blocker)
+        return known
 
     def _follow(self, custom_passes: bool) -> Reach:
         reach = Reach(custom_passes, self._log.window)
@@ -181,13 +186,13 @@ class _Court:
             return Cause("blocked", line, _op(node), "decides")
         return Cause("blocked", line, _op(node), "no_gradient")
 
-    def _unconnected(self, position: int, serving: list[Node], idle: list[Node]) -> Cause:
+    def _unconnected(self, position: int) -> Cause:
+        idle, serving = self._readers[position].idle, self._readers[position].serving
         bit = 1 << position
-        written = [
-            (node, around)
-            for node, bits, around in writes(self._world.nodes, self._reach, self._world.keys)
-            if bits & bit and not self._is_update(node)
-        ]
+        if self._writes is None:
+            found = writes(self._world.nodes, self._reach, self._world.keys)
+            self._writes = [write for write in found if not self._is_update(write[0])]
+        written = [(node, around) for node, bits, around in self._writes if bits & bit]
         if written:
             node, around = written[-1]
             lines = (line_of(inner) for inner in (node, *reversed(around)))

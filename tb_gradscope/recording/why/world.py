@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable
 from typing import Any
 
@@ -9,6 +10,14 @@ from tb_gradscope.recording.why import graphs, internals
 from tb_gradscope.recording.why.needed import Needed
 from tb_gradscope.recording.why.nodes import Key, Node
 from tb_gradscope.recording.why.observer import Observer
+
+
+@dataclasses.dataclass(frozen=True)
+class Readers:
+    """The operations that read a tensor: those that the losses depend on, and the others."""
+
+    serving: list[Node]
+    idle: list[Node]
 
 
 class World:
@@ -39,20 +48,22 @@ class World:
         """Returns the operation that made a tensor."""
         return self.needed.made_by.get(key)
 
-    def readers(self, key: Key) -> tuple[list[Node], list[Node]]:
-        """Returns the operations that read a tensor: for the losses, and in vain."""
-        names = {key}
-        serving, idle = list[Node](), list[Node]()
+    def readers(self, keys: list[Key]) -> list[Readers]:
+        """Returns the operations that read each of these tensors."""
+        found = [Readers([], []) for _ in keys]
+        names: dict[Key, list[Readers]] = {}
+        for key, readers in zip(keys, found, strict=True):
+            names.setdefault(key, []).append(readers)
         for node in self.nodes:
-            if names.isdisjoint(node.ins):
-                continue
-            if node.type == "Capture":
-                names.update(node.outs)
-            elif self.keys.isdisjoint(node.outs):
-                idle.append(node)
-            else:
-                serving.append(node)
-        return serving, idle
+            for key in set(node.ins) & names.keys():
+                if node.type == "Capture":
+                    for out in node.outs:
+                        names.setdefault(out, []).extend(names[key])
+                    continue
+                is_idle = self.keys.isdisjoint(node.outs)
+                for readers in names[key]:
+                    (readers.idle if is_idle else readers.serving).append(node)
+        return found
 
 
 def of_graph(targets: list[Any]) -> World:
