@@ -9,8 +9,8 @@ import numpy as np
 
 from tb_gradscope.format import messages
 from tb_gradscope.format.record import none_norm
-from tb_gradscope.format.statistics import State
-from tests.view.logs import Clip, Log, Loss
+from tb_gradscope.format.statistics import Reason, State
+from tests.view.logs import Clip, Cosine, Log, Loss, Optimizer, replica
 
 Cell = float | State
 
@@ -111,10 +111,90 @@ def crashed(run: pathlib.Path) -> None:
         loss.event(log, 0, messages.Event.TRACED, [1], [State.NONE])
 
 
+MULTI_STEPS = range(0, 200, 5)
+MULTI_VARIABLES = tuple(
+    f"{layer}/{kind}"
+    for layer in ("encoder/dense_1", "encoder/dense_2", "codebook", "decoder/dense_1")
+    for kind in ("kernel", "bias")
+)
+SKIPPED = (0, 5, 100)
+SPIKE, ONSET = 60, 150
+
+
+def multi(run: pathlib.Path) -> None:
+    """A sum of two parts in mixed precision: an optimizer, conflicts, a spike, a NaN.
+
+    The cosines of the parts are -0.5 on all but the last variable; there +1.
+    """
+    names, label = list(MULTI_VARIABLES), {"stage": messages.Label.UNSCALED}
+    total = Loss("total", names, label=label, watched=True)
+    recon, kl = (
+        Loss(name, names, label=label, watched=True, part_of="total") for name in ("recon", "kl")
+    )
+    other = Loss("adversarial", names[:2])
+    pairs = [Cosine("kl", ["recon"], names, label=label)]
+    adam = Optimizer("adam", names, scaled=True)
+    sites = [Clip("adam.global_clipnorm", names, label=label)]
+    with Log(run) as log:
+        for series in (total, recon, kl, other, *pairs, adam, *sites):
+            series.open(log, 0)
+        scale = 2.0**16
+        for i, step in enumerate(MULTI_STEPS):
+            norms = np.array([10.0 ** -(k / 3) for k in range(len(names))]) * (1 + 0.3 * np.sin(i))
+            overflow, nan = step in SKIPPED, step >= ONSET
+            states = [State.INF if overflow else State.OK] * len(names)
+            if nan:
+                states[5] = State.NAN
+            reason = Reason.NONFINITE if step in (100, ONSET) else Reason.CADENCE
+            if step == SPIKE:
+                norms, reason = norms * 40, Reason.SPIKE
+                total.event(log, step, messages.Event.SPIKE, [0, 1, 2, 3])
+            total.record(log, step, norms, states, reason=reason, scale=scale)
+            recon.record(log, step, norms * 0.9, states, scale=scale)
+            kl.record(log, step, norms * 0.2, scale=scale)
+            other.record(log, step, 0.01)
+            values = [-0.5 + 0.3 * np.sin(i / 4)] * (len(names) - 1) + [1.0]
+            pairs[0].record(log, step, [values])
+            updates = 3 * np.array([10.0 ** -(1.5 + k / 2) for k in range(len(names))])
+            reached = [State.INF if overflow else State.OK] * len(names)
+            adam.record(log, step, norms, updates, reached, scale=scale, rate=1e-3 * 0.98**i)
+            if overflow:
+                scale /= 2
+            else:
+                sites[0].record(log, step, norms)
+
+
+def replicas(run: pathlib.Path) -> None:
+    """Two replicas and their reduction, clipped before and after it."""
+    labels = [replica(number) for number in (0, 1, -1)]
+    losses = [Loss("loss", ["dense/kernel", "dense/bias"], label=label) for label in labels]
+    sites = [Clip("clip", ["dense/kernel", "dense/bias"], label=labels[i]) for i in (0, 2)]
+    with Log(run) as log:
+        for series in (*losses, *sites):
+            series.open(log, 0)
+        for step in range(20):
+            for number, loss in enumerate(losses):
+                loss.record(log, step, [1.0 + number, 0.1])
+            for site in sites:
+                site.record(log, step, [2.0, 0.5])
+
+
+def columns(run: pathlib.Path) -> None:
+    """More columns than a screen has."""
+    with Log(run) as log:
+        for i in range(60):
+            loss = Loss(f"task_{i:02}", ["w", "b"])
+            loss.open(log, 0)
+            loss.record(log, 0, [1.0 + i, 0.5])
+
+
 def write(logdir: pathlib.Path) -> None:
     """Writes all runs. The last one is the newest: the one the page opens by itself."""
     hostile(logdir / HOSTILE_RUN)
     crashed(logdir / "crashed")
     wide(logdir / "wide")
     flicker(logdir / "flicker")
+    multi(logdir / "multi")
+    replicas(logdir / "replicas")
+    columns(logdir / "columns")
     train(logdir / "train")

@@ -238,8 +238,9 @@ def series_of(schema):
 
 
 def replica(number, replicas=2, **label):
-    """Returns the label of one replica, -1 for what is reduced over all."""
-    return {"replica": number, "replicas": replicas, **label}
+    """Returns the label of one replica, -1 for the mean of all."""
+    reduction = messages.Label.MEAN if number < 0 else messages.Label.LOCAL
+    return {"replica": number, "replicas": replicas, "reduction": reduction, **label}
 
 
 def gradient_schema(name, variables, version=1, line=7, label=None):

@@ -342,7 +342,7 @@ def test_parts_stand_right_behind_their_total(history):
     answer = answers.run(run, "")
     assert [loss.total for loss in answer.losses] == [-1, 0, 0, -1]
     aux = answers.run(history.runs["replicas"], "").losses[-1]
-    assert (aux.id, aux.total) == ("aux@reduced/2", 2)
+    assert (aux.id, aux.total) == ("aux@mean/2", 2)
 
 
 def test_parts_without_their_total_or_in_a_circle(tmp_path):

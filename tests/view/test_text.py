@@ -44,7 +44,6 @@ def history(logdir):
     return load(logdir)
 
 
-
 def reported(history, width):
     return text.report(history, {name: () for name in history.runs}, width)
 
@@ -292,7 +291,8 @@ def test_parts_and_replicas_are_labelled(history):
     assert lines[4] == "        total     recon        kl  other"
     assert lines[5] == "               in total  in total"
     lines = one_run(history, "replicas", 120).splitlines()
-    assert "   replica 0 of 2  replica 1 of 2  reduced  in loss, reduced" in lines
+    heads = "   replica 0 of 2  replica 1 of 2  mean of 2 replicas  in loss, mean of 2 replicas"
+    assert heads in lines
     assert any(
         line.startswith("  clip: clip_by_global_norm (before the all-reduce, on replica 0 of 2) to")
         for line in lines
