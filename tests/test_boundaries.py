@@ -26,7 +26,14 @@ STANDARD = {*sys.stdlib_module_names, "tb_gradscope.__version__"}
 MAY_IMPORT = {
     "": {"tb_gradscope", "tensorflow", "tomli"},  # __init__ and cli: lazily, see LOADS
     "format": {"google.protobuf", "numpy", "tb_gradscope.format"},
-    "recording": {"keras", "numpy", "tensorflow", "tb_gradscope.format", "tb_gradscope.recording"},
+    "recording": {
+        "keras",
+        "numpy",
+        "tensorflow",
+        "tb_gradscope.format",
+        "tb_gradscope.diagnose",
+        "tb_gradscope.recording",
+    },
     "startup": {"sitecustomize", "tb_gradscope.recording"},  # lazily, in the user's program
     "diagnose": {"numpy", "tb_gradscope.format", "tb_gradscope.diagnose"},
     "view": {

@@ -18,6 +18,7 @@ from tb_gradscope.recording.counter import Counter
 from tb_gradscope.recording.description import Description
 from tb_gradscope.recording.failure import contained
 from tb_gradscope.recording.host import HOST
+from tb_gradscope.recording.live import Live
 from tb_gradscope.recording.losses import CallPaths, SharedNames
 from tb_gradscope.recording.names import Names
 from tb_gradscope.recording.ring import Position, Ring, Slot
@@ -45,6 +46,7 @@ class Recorder:
 
     Attributes:
       on_error: "warn" or "raise".
+      live: judges what is recorded while the training runs.
       honours_record_if: whether `tf.summary.record_if` decides as well.
       names: the names given so far.
       losses: which loss is which.
@@ -55,9 +57,15 @@ class Recorder:
     """
 
     def __init__(
-        self, every: int, on_error: str, honours_record_if: bool = False, sentinel: bool = True
+        self,
+        every: int,
+        on_error: str,
+        honours_record_if: bool = False,
+        sentinel: bool = True,
+        live: Live | None = None,
     ) -> None:
         self.on_error = on_error
+        self.live = live or Live(None, None)
         self.honours_record_if = honours_record_if
         self.names = Names()
         self.losses = SharedNames(self.names.of_loss)
@@ -101,7 +109,7 @@ class Recorder:
         # Where all is recorded, nothing is left that could go unseen.
         is_all = self.every == 1 and not self.honours_record_if
         is_watched = is_all or (description.is_watched and self.has_sentinel)
-        made = Series(description, self._session, is_watched)
+        made = Series(description, self._session, is_watched, self.live)
         return self._series.setdefault(description.series, made)
 
     def counter(self, name: str) -> Counter:

@@ -34,6 +34,8 @@ from tb_gradscope.recording.description import (
     SKIPPED,
     Description,
 )
+from tb_gradscope.recording.failure import contained
+from tb_gradscope.recording.live import Live
 from tb_gradscope.recording.ring import Slot
 from tb_gradscope.recording.sentinel import Seen, Sentinel
 from tb_gradscope.recording.squares import Watched
@@ -48,9 +50,12 @@ class Series:
       tallies: int64 `[tally]` of all eager calls, an array or a tensor.
     """
 
-    def __init__(self, description: Description, session: str, is_watched: bool) -> None:
+    def __init__(
+        self, description: Description, session: str, is_watched: bool, live: Live
+    ) -> None:
         self.description = description
         self._session = session
+        self._live = live
         is_gradient = description.kind == messages.Schema.GRADIENT
         self._is_watched = is_gradient and is_watched
         self.id = description.series
@@ -133,6 +138,8 @@ class Series:
             writer.event(self.id, step, self._event(messages.Event.SPIKE, spikes, states[spikes]))
         record = self._gradient_record(slot, values, float(slot.payload[0]) if header else 1.0)
         writer.record(self.id, step, encode_gradient(record))
+        with contained("judging the training"):
+            self._live.see(self.id, self.description.schema, step, record)
 
     def _count_states(self, values: Floats) -> npt.NDArray[np.int64]:
         states = values[:, Statistic.STATE].astype(np.int64)
@@ -176,7 +183,7 @@ class Series:
 
     def _write_optimizer(self, writer: Writer, step: int, slot: Slot) -> None:
         scale, rate, skipped = map(float, slot.payload[:OPTIMIZER_HEADER])
-        rows = slot.payload[OPTIMIZER_HEADER:].reshape(-1, OPTIMIZER_ROW)
+        rows = slot.payload[OPTIMIZER_HEADER : self.description.width].reshape(-1, OPTIMIZER_ROW)
         values, updates = rows[:, :STATISTIC_COUNT], rows[:, STATISTIC_COUNT]
         self._count_states(values)
         applied_so_far, skipped_so_far = int(slot.tallies[APPLIED]), int(slot.tallies[SKIPPED])
