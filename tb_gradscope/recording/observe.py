@@ -104,7 +104,7 @@ def observe(
         descriptions = [first, *others]
     counted = count(recorder, first, none, is_repeat=is_repeat)
     if watch is not None and first.is_watched:
-        counted, tally = _look(counted, first, Watched(watch))
+        counted, tally = look(counted, first, Watched(watch))
     record(counted, descriptions, payloads, tally=tally)
 
 
@@ -211,12 +211,24 @@ def _with_spikes(counted: Counted, payloads: Payloads) -> Sequence[Any]:
     return [first, *others]
 
 
-def _look(counted: Counted, description: Description, watched: Watched) -> tuple[Counted, Any]:
-    """Lets the sentinel look at a call; returns the call, and what to add to its tallies."""
+def look(
+    counted: Counted, description: Description, watched: Watched, condition: Any = True
+) -> tuple[Counted, Any]:
+    """Lets the sentinel look at a call; returns the call, and what to add to its tallies.
+
+    Args:
+      counted: the call.
+      description: of the series that is watched.
+      watched: its gradients.
+      condition: what must hold for it to look, and for the call to be recorded; in a
+        graph a bool scalar of it.
+    """
     if in_function():
         with tf.name_scope("gradscope"):
-            return _look_in_graph(counted, description, watched)
+            return _look_in_graph(counted, description, watched, condition)
     recorder = counted.recorder
+    if not bool(condition):
+        return counted, None
     if recorder.honours_record_if and not bool(tf.summary.should_record_summaries()):
         return counted, None
     seen = recorder.series(description).look(watched, counted.call)
@@ -228,11 +240,11 @@ def _look(counted: Counted, description: Description, watched: Watched) -> tuple
 
 
 def _look_in_graph(
-    counted: Counted, description: Description, watched: Watched
+    counted: Counted, description: Description, watched: Watched, condition: Any
 ) -> tuple[Counted, Any]:
     slots = _ring(counted.recorder, description)
-    honours = counted.recorder.honours_record_if
-    condition = tf.summary.should_record_summaries() if honours else True
+    if counted.recorder.honours_record_if:
+        condition = tf.logical_and(tf.summary.should_record_summaries(), condition)
     seen = slots.look(condition, watched, counted.call)
     is_odd = seen.reason != NOT_ODD
     return dataclasses.replace(
