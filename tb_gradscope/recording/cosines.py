@@ -20,6 +20,9 @@ from tb_gradscope.recording.moments import is_small, together
 from tb_gradscope.recording.parts import ARGUMENTS, Part, part_of, signature
 from tb_gradscope.recording.products import spread, vectors
 
+MOST_COMPARED = 15
+"""How many other losses one is compared with at most."""
+
 # Beyond these, float32 squares may have overflowed or lost their digits.
 _SAFE_MAX, _SAFE_MIN = 1e36, 1e-30
 

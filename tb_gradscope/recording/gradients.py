@@ -11,11 +11,14 @@ import tensorflow as tf
 
 from tb_gradscope.format import messages
 from tb_gradscope.recording import names, place, sources, statistics
+from tb_gradscope.recording.companions import companions_of
+from tb_gradscope.recording.comparison import compare
 from tb_gradscope.recording.description import Description
 from tb_gradscope.recording.labels import label_of
 from tb_gradscope.recording.losses import CallPaths, Key, TapeLosses, path_of, site_of
 from tb_gradscope.recording.observe import in_function, observe, schema
 from tb_gradscope.recording.origins import ORIGINS, Origin, Taken
+from tb_gradscope.recording.parts_of_sum import Sum
 from tb_gradscope.recording.recorder import Recorder
 from tb_gradscope.recording.reductions import watch_reductions
 from tb_gradscope.recording.replica import replica_here
@@ -34,7 +37,8 @@ def observe_gradients(
     has_output_gradients: bool,
     loss_name: str | None,
     is_given: bool,
-) -> None:
+    parts: Sum | None = None,
+) -> Description | None:
     """Records one call of `gradient`.
 
     Args:
@@ -47,9 +51,13 @@ def observe_gradients(
       has_output_gradients: the loss was weighted, so that it may come again otherwise.
       loss_name: given by the user, or None.
       is_given: the recorder was given to the tape.
+      parts: of the loss, where it is a sum of parts.
+
+    Returns:
+      What the loss's series is of; None where nothing is recorded.
     """
     if not found:
-        return
+        return None
     graph = in_function()
     caller = place.find_caller()
     known = None if has_output_gradients else losses.find(target, loss_name)
@@ -69,14 +77,19 @@ def observe_gradients(
     none = tuple(gradient is None for gradient in gradients)
     description = dataclasses.replace(one.description, none=none) if graph else one.description
     explain_missing(recorder, description, target, found, none, log, caller)
-    observe(
-        recorder,
-        [description],
-        lambda: [tf.reshape(statistics.gradient_statistics(gradients, found), [-1])],
-        none,
-        is_repeat=known is not None,
-        watch=gradients,
-    )
+    is_repeat = known is not None
+    others = companions_of(recorder).observe(description.schema.name, found, gradients, is_repeat)
+    compared = compare(description, others, found, gradients)
+
+    def payloads() -> list[Any]:
+        values = tf.reshape(statistics.gradient_statistics(gradients, found), [-1])
+        return [values, *compared.payloads()]
+
+    descriptions = [description, *compared.descriptions]
+    observe(recorder, descriptions, payloads, none, is_repeat=is_repeat, watch=gradients)
+    if parts is not None:
+        parts.observe(recorder, description, found, none)
+    return description
 
 
 def _candidate(

@@ -7,10 +7,16 @@ never a recording and never a training step.
 from __future__ import annotations
 
 import contextlib
+import functools
+import random
+import threading
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import Any
 
 import tensorflow as tf
+
+_OWN_SEED = 20_240_229
 
 
 def stop_recording() -> AbstractContextManager[None]:
@@ -125,3 +131,93 @@ def cluster_task() -> tuple[str, int, list[str]] | None:
         return server.job_name, server.task_index, [job.name for job in server.cluster.job]
     except (ImportError, AttributeError):
         return None
+
+
+@contextlib.contextmanager
+def seeds_of_our_own() -> Iterator[None]:
+    """Keeps random operations inside from drawing on the program's sequence of seeds.
+
+    Eager operations without a seed of their own draw one from a global sequence.
+    Putting the sequence back would not do: the next operation of the program
+    would meet our kernel, which has drawn numbers already.
+
+    Without the private name, a backward pass that draws random numbers moves the
+    sequence on.
+    """
+    try:
+        from tensorflow.python.eager import context
+
+        here = context.context()
+        kept = here._rng
+    except (ImportError, AttributeError):
+        yield
+        return
+    here._rng = random.Random(_OWN_SEED)
+    try:
+        yield
+    finally:
+        here._rng = kept
+
+
+class _Unseen(threading.local):
+    """Tapes of this thread that calls of functions must not see."""
+
+    def __init__(self) -> None:
+        self.tapes: list[Any] = []
+
+
+_unseen = _Unseen()
+
+
+def hide_from_functions(tape: Any) -> bool:
+    """Lets calls of functions choose how to run as if a tape were not there.
+
+    With a second tape, or a persistent one, TensorFlow runs another version of
+    each function: one that keeps more for its gradient, and draws random numbers
+    of its own.
+
+    Args:
+      tape: a `tf.GradientTape` that records in this thread.
+
+    Returns:
+      False without the private names: then there must be no such tape, and parts
+      of a sum are recorded in graphs and on persistent tapes only.
+    """
+    if not _install_hiding() or getattr(tape, "_tape", None) is None:
+        return False
+    _unseen.tapes.append(tape._tape)
+    return True
+
+
+def show_to_functions(tape: Any) -> None:
+    """Ends `hide_from_functions`; to be called before the tape records again or no more."""
+    _unseen.tapes = [hidden for hidden in _unseen.tapes if hidden is not tape._tape]
+
+
+@functools.cache
+def _install_hiding() -> bool:
+    try:
+        from tensorflow.python.eager import tape as tapes
+        from tensorflow.python.ops import gradients_util
+
+        original, push, pop = (
+            gradients_util.PossibleTapeGradientTypes,
+            tapes.push_tape,
+            tapes.pop_tape,
+        )
+    except (ImportError, AttributeError):
+        return False
+
+    @functools.wraps(original)
+    def without_hidden(tensors: Any) -> Any:
+        hidden = _unseen.tapes
+        for tape in hidden:
+            pop(tape)
+        try:
+            return original(tensors)
+        finally:
+            for tape in hidden:
+                push(tape)
+
+    gradients_util.PossibleTapeGradientTypes = without_hidden
+    return True

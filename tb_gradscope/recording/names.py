@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from types import FrameType
 from typing import Any
 
@@ -70,6 +70,11 @@ class Names:
             names.append(self._name_of(source, candidate[:LONGEST], names))
         return names
 
+    def of(self, source: Any) -> str | None:
+        """Returns the name that a variable has, None if it was never seen."""
+        known = self._variables.get(id(source))
+        return known[1] if known is not None and known[0]() is source else None
+
     def was_variable(self, name: str) -> bool:
         """Tells whether a variable had this name at any time."""
         return name in self._bearers
@@ -103,13 +108,20 @@ def loss_candidate(target: Any, caller: place.Caller) -> str:
     """Returns what a loss is called where its gradient is taken.
 
     The local variable bound to that very object, else the expression in the
-    source, else "loss".
+    source, else "loss"; "total" for a dict that is spelled out.
     """
     for name, value in caller.locals():
         if value is target:
             return name
     argument = place.argument_of(caller, GRADIENT, 0)
+    if isinstance(target, Mapping) and (argument is None or _is_spelled_dict(argument)):
+        return "total" if len(target) > 1 else str(next(iter(target), "total"))
     return (ast.unparse(argument) if argument is not None else "loss")[:LONGEST]
+
+
+def _is_spelled_dict(argument: ast.expr) -> bool:
+    is_dict_call = isinstance(argument, ast.Call) and ast.unparse(argument.func) == "dict"
+    return is_dict_call or isinstance(argument, ast.Dict | ast.DictComp)
 
 
 def _unique(candidate: str, is_taken: Callable[[str], bool]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from typing import Any
 
 import tensorflow as tf
@@ -11,8 +11,11 @@ import tensorflow as tf
 from tb_gradscope.recording import internals
 from tb_gradscope.recording.destination import current
 from tb_gradscope.recording.failure import contained
+from tb_gradscope.recording.foresight import learn, needs_second_tape, place_of_tape
 from tb_gradscope.recording.gradients import observe_gradients
 from tb_gradscope.recording.losses import TapeLosses
+from tb_gradscope.recording.mirror import Mirror
+from tb_gradscope.recording.parts_of_sum import GivenParts, Sum, sum_of
 from tb_gradscope.recording.recorder import Recorder
 from tb_gradscope.recording.why import observing, windows
 from tb_gradscope.recording.why.windows import TapeLog
@@ -51,16 +54,22 @@ class GradientTape(tf.GradientTape):
         self._gradscope_losses = TapeLosses()
         self._gradscope_quiet = False
         self._gradscope_log = TapeLog(self, watch_accessed_variables)
+        self._gradscope_parts = GivenParts(persistent)
+        self._gradscope_mirror = Mirror(self, persistent, watch_accessed_variables)
+        self._gradscope_place: Hashable = None
 
     def __enter__(self) -> GradientTape:
         """As in TensorFlow."""
         super().__enter__()
         observing.entered(self._gradscope_log)
+        self._gradscope_place = place_of_tape()
+        self._gradscope_mirror.begin(self._gradscope_needs_second_tape)
         return self
 
     def __exit__(self, *error: Any) -> None:
         """As in TensorFlow."""
         self._gradscope_log.note(windows.CLOSE)
+        self._gradscope_mirror.pause()
         super().__exit__(*error)
 
     @tf.autograph.experimental.do_not_convert
@@ -68,6 +77,7 @@ class GradientTape(tf.GradientTape):
         """As `tf.GradientTape.watch`."""
         super().watch(tensor)
         self._gradscope_log.watch(tensor)
+        self._gradscope_mirror.watch(tensor)
 
     @tf.autograph.experimental.do_not_convert
     @contextlib.contextmanager
@@ -75,16 +85,47 @@ class GradientTape(tf.GradientTape):
         """As `tf.GradientTape.stop_recording`."""
         with super().stop_recording():
             self._gradscope_log.note(windows.STOP)
+            self._gradscope_mirror.pause()
             try:
                 yield
             finally:
                 self._gradscope_log.note(windows.OPEN)
+                self._gradscope_mirror.begin()
 
     @tf.autograph.experimental.do_not_convert
     def reset(self) -> None:
         """As `tf.GradientTape.reset`."""
         super().reset()
         self._gradscope_log.note(windows.RESET)
+        self._gradscope_mirror.reset()
+
+    @tf.autograph.experimental.do_not_convert
+    def losses(self, **parts: Any) -> None:
+        """Names the parts of the total that is differentiated next, to record each of them.
+
+            with gs.GradientTape() as tape:
+                recon, kl = losses(model(x), y)
+                total = recon + 0.1 * kl
+            tape.losses(recon=recon, kl=kl)
+            gradients = tape.gradient(total, variables)
+
+        records the rows `total`, `recon` and `kl`, and the cosine between `recon`
+        and `kl` on each variable. The parts need not sum to the total. What
+        `gradient` returns is TensorFlow's gradient of the total, to the last bit.
+
+        For each part one more backward pass is made, in the steps that are recorded
+        and in no others. Then a `tf.custom_gradient` with side effects has them once
+        more for each part. In a `tf.function` a backward pass that does more than
+        compute, such as one through `tf.py_function`, is not made for parts.
+
+        Args:
+          **parts: tensors, or nested structures of them, whose sum is the part. A
+            number has no gradient, and is recorded as such.
+
+        Raises:
+          TypeError: a part is nothing of these.
+        """
+        self._gradscope_parts.add(parts)
 
     @tf.autograph.experimental.do_not_convert
     def gradient(
@@ -115,6 +156,7 @@ class GradientTape(tf.GradientTape):
                 f"found {type(loss_name).__name__}."
             )
         recorder = None if self._gradscope_quiet else current(self._gradscope_recorder)
+        parts = self._gradscope_prepare(recorder, target, output_gradients)
         if recorder is None:
             return super().gradient(target, sources, output_gradients, unconnected_gradients)
         fill = _is_zero(unconnected_gradients)
@@ -125,7 +167,7 @@ class GradientTape(tf.GradientTape):
             tf.UnconnectedGradients.NONE if fill else unconnected_gradients,
         )
         with contained("recording gradients", recorder.on_error), internals.stop_recording():
-            observe_gradients(
+            description = observe_gradients(
                 recorder,
                 self._gradscope_losses,
                 target,
@@ -135,7 +177,12 @@ class GradientTape(tf.GradientTape):
                 has_output_gradients=output_gradients is not None,
                 loss_name=loss_name,
                 is_given=self._gradscope_recorder is not None,
+                parts=parts,
             )
+            of_sum = description.counter if description and parts else None
+            learn(recorder, self._gradscope_place, of_sum)
+            self._gradscope_mirror.drop()
+            self._gradscope_parts.done()
         return _filled(gradients, target, sources) if fill else gradients
 
     @tf.autograph.experimental.do_not_convert
@@ -175,6 +222,24 @@ class GradientTape(tf.GradientTape):
                 parallel_iterations,
                 experimental_use_pfor,
             )
+
+    def _gradscope_needs_second_tape(self) -> bool:
+        recorder = current(self._gradscope_recorder)
+        return recorder is not None and needs_second_tape(recorder, self._gradscope_place)
+
+    def _gradscope_prepare(
+        self, recorder: Recorder | None, target: Any, output_gradients: Any
+    ) -> Sum | None:
+        """Returns the parts of what is about to be differentiated."""
+        parts = None
+        with contained("finding the parts of a sum", recorder.on_error if recorder else "warn"):
+            self._gradscope_mirror.is_asked()
+            if recorder is not None:
+                given, mirror = self._gradscope_parts, self._gradscope_mirror
+                parts = sum_of(given, mirror, target, output_gradients)
+            if parts is None:  # before the backward pass, which needs the memory
+                self._gradscope_mirror.drop()
+        return parts
 
     @contextlib.contextmanager
     def _gradscope_silence(self) -> Iterator[None]:

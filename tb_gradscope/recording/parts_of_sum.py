@@ -1,0 +1,212 @@
+"""Parts of a sum: where one total is differentiated, the gradients of its summands too."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import numbers
+import weakref
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tb_gradscope.format import messages
+from tb_gradscope.recording import statistics
+from tb_gradscope.recording.comparison import beside
+from tb_gradscope.recording.cosines import MOST_COMPARED, cosines
+from tb_gradscope.recording.description import Description
+from tb_gradscope.recording.failure import say_once
+from tb_gradscope.recording.losses import Key
+from tb_gradscope.recording.mirror import Mirror
+from tb_gradscope.recording.observe import observe
+from tb_gradscope.recording.passes import NoPassError, Passes, Target
+from tb_gradscope.recording.recorder import Recorder
+
+
+class GivenParts:
+    """The parts that one tape was told of, and the total that they are of."""
+
+    def __init__(self, is_persistent: bool) -> None:
+        self._is_persistent = is_persistent
+        self._is_used_up = False
+        self._parts: dict[str, Any] = {}
+        self._total: list[weakref.ref[Any]] | None = None
+
+    def add(self, parts: Mapping[str, Any]) -> None:
+        """Adds parts of the total that is to be differentiated next.
+
+        Raises:
+          TypeError: a part is no tensor.
+        """
+        for name, part in parts.items():
+            for one in tf.nest.flatten(part):
+                if not _is_summand(one):
+                    raise TypeError(
+                        f"losses({name}=...): expected a tensor, found {type(one).__name__}."
+                    )
+        if self._is_used_up:
+            say_once(
+                "tb_gradscope: tape.losses() came after gradient(), which has used up the tape: "
+                "these parts are not recorded. Call losses() before gradient()."
+            )
+            return
+        if self._total is not None:
+            self._parts, self._total = {}, None
+        self._parts.update(parts)
+
+    def of(self, target: Any) -> dict[str, Any]:
+        """Returns the parts of what is to be differentiated; none if it is no sum of parts."""
+        if isinstance(target, Mapping):
+            return {str(name): part for name, part in target.items()} if len(target) > 1 else {}
+        if not self._parts:
+            return {}
+        flat = tf.nest.flatten(target)
+        if self._total is None:
+            parts = tf.nest.flatten(list(self._parts.values()))
+            if any(one is part for one in flat for part in parts):
+                return {}
+            self._total = [weakref.ref(one) for one in flat]
+        is_total = len(flat) == len(self._total) and all(
+            reference() is one for reference, one in zip(self._total, flat, strict=True)
+        )
+        return self._parts if is_total else {}
+
+    def done(self) -> None:
+        """Lets go of the parts once they are recorded, unless the tape can be asked again."""
+        if not self._is_persistent:
+            self._parts, self._is_used_up = {}, True
+
+
+@dataclasses.dataclass(frozen=True)
+class Sum:
+    """A total that is differentiated, and its parts.
+
+    Attributes:
+      parts: by name.
+      mirror: of the tape.
+    """
+
+    parts: dict[str, Target]
+    mirror: Mirror
+
+    def observe(
+        self, recorder: Recorder, total: Description, found: list[Any], none: tuple[bool, ...]
+    ) -> None:
+        """Records the parts of one call, if it is due.
+
+        Args:
+          recorder: where to.
+          total: describes the series of the total, which was counted already.
+          found: flat sources.
+          none: which of them got no gradient from the total.
+        """
+        if tf.executing_eagerly() and not self.mirror.is_ready:
+            return  # this call was not expected to be due
+        try:
+            passes = self.mirror.passes(list(self.parts.values()), found, none)
+        except NoPassError as error:
+            say_once(
+                f"tb_gradscope: the parts of {total.schema.name!r} are not recorded: {error}. "
+                "The total is."
+            )
+            return
+        descriptions = _described(recorder, total, list(self.parts), passes)
+        payloads = functools.partial(_payloads, passes, found)
+        # Asked for apart: a branch of its own needs nothing of the total's gradients, so that
+        # in steps not recorded the forward pass's values are let go of as early as ever.
+        observe(recorder, descriptions, payloads, descriptions[0].none, is_repeat=True)
+
+
+def sum_of(given: GivenParts, mirror: Mirror, target: Any, output_gradients: Any) -> Sum | None:
+    """Returns what is to be differentiated as a sum of parts, None if it is none.
+
+    Args:
+      given: the parts that the tape was told of.
+      mirror: of the tape.
+      target: what is to be differentiated.
+      output_gradients: its weights, or None.
+    """
+    parts = given.of(target)
+    if not parts:
+        return None
+    weights: dict[str, Any] = {}
+    if output_gradients is not None and isinstance(target, Mapping):
+        left = iter(tf.nest.flatten(output_gradients))
+        # In the order in which TensorFlow flattens a dict.
+        for key in sorted(target):
+            weights[str(key)] = [next(left) for _ in tf.nest.flatten(target[key])]
+    targets = {name: _target(part, weights.get(name)) for name, part in parts.items()}
+    return Sum(targets, mirror)
+
+
+def _target(part: Any, weights: Any) -> Target:
+    flat = tf.nest.flatten(part, expand_composites=True)
+    # What is a number has no gradient; nor has what a composite tensor counts with.
+    is_part = [isinstance(one, tf.Tensor) and _is_differentiable(one.dtype) for one in flat]
+    tensors = tuple(one for one, kept in zip(flat, is_part, strict=True) if kept)
+    if weights is None:
+        return Target(tensors)
+    flat_weights = tf.nest.flatten(weights, expand_composites=True)
+    return Target(tensors, tuple(w for w, kept in zip(flat_weights, is_part, strict=True) if kept))
+
+
+def _described(
+    recorder: Recorder, total: Description, names: list[str], passes: Passes
+) -> list[Description]:
+    """Returns a description for each part, then one for the cosines of each but the first."""
+    key = ("parts", total.series, *names)
+    found = recorder.seen.get(key)
+    if found is None:
+        found = _describe(recorder, total, names)
+        recorder.remember(key, found)
+    if passes.none is None:
+        return list(found)
+    known = [
+        dataclasses.replace(description, none=none)
+        for description, none in zip(found, passes.none, strict=False)
+    ]
+    return [*known, *found[len(known) :]]
+
+
+def _describe(recorder: Recorder, total: Description, names: list[str]) -> list[Description]:
+    variables = [variable.name for variable in total.schema.variables]
+    # The parts of another total are others, whatever they are called.
+    origin = ("part of", total.schema.name)
+    called = [recorder.losses.name(Key(name, origin, 0), variables, is_same=True) for name in names]
+    parts = [
+        beside(total, messages.Schema.GRADIENT, name=name, part_of=total.schema.name)
+        for name in called
+    ]
+    compared = [
+        beside(total, messages.Schema.COSINE, name=name, losses=called[_others_of(index)])
+        for index, name in enumerate(called)
+        if index > 0
+    ]
+    return [*parts, *compared]
+
+
+def _payloads(passes: Passes, found: list[Any]) -> list[Any]:
+    gradients = passes.run()
+    values = [statistics.gradient_statistics(each, found) for each in gradients]
+    between = cosines(gradients, found)
+    compared = [
+        tf.transpose(between[:, index, _others_of(index)]) for index in range(1, len(gradients))
+    ]
+    return [tf.reshape(each, [-1]) for each in [*values, *compared]]
+
+
+def _others_of(index: int) -> slice:
+    """Returns with which parts the part of this index is compared."""
+    return slice(max(0, index - MOST_COMPARED), index)
+
+
+def _is_summand(part: Any) -> bool:
+    if part is None or isinstance(part, numbers.Number | np.ndarray | np.generic):
+        return True
+    return tf.is_tensor(part) and not isinstance(part, tf.Variable)
+
+
+def _is_differentiable(dtype: Any) -> bool:
+    return bool(dtype.is_floating or dtype.is_complex)
