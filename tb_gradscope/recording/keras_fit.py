@@ -69,6 +69,8 @@ class Fit:
     def end(self) -> None:
         """Puts everything back, and writes what is left."""
         self._restore()
+        if self._destination is not None:
+            self._destination.end()
         self.recorder.end()
 
     def _restore(self) -> None:

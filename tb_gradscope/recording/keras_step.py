@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
-import dataclasses
 import functools
 import weakref
 from collections.abc import Callable, Iterator
@@ -20,6 +19,7 @@ from tb_gradscope.recording.keras_losses import seeing_losses
 from tb_gradscope.recording.patch import tapes_here
 from tb_gradscope.recording.recorder import Recorder
 from tb_gradscope.recording.replica import device_here, replica_here
+from tb_gradscope.recording.why import observing
 
 _inside: contextvars.ContextVar[bool] = contextvars.ContextVar("gradscope_fit", default=False)
 
@@ -58,7 +58,6 @@ def batches_of(model: Any) -> Batches:
     return _counted.get(model) or _counted.setdefault(model, Batches())
 
 
-@dataclasses.dataclass(frozen=True)
 class Destination:
     """Where the steps of one `fit` are recorded.
 
@@ -67,8 +66,22 @@ class Destination:
       place: the `Place` message of the program's call of `fit`.
     """
 
-    recorder: Recorder
-    place: Any
+    def __init__(self, recorder: Recorder, place: Any) -> None:
+        self.recorder = recorder
+        self.place = place
+        self._is_observed = False
+
+    def observe(self) -> None:
+        """Lets eager steps be observed, to tell why gradients are missing."""
+        if tf.executing_eagerly() and not self._is_observed:
+            self._is_observed = True
+            observing.begin()
+
+    def end(self) -> None:
+        """Ends what `observe` began."""
+        if self._is_observed:
+            self._is_observed = False
+            observing.end()
 
 
 def recording(
@@ -93,6 +106,8 @@ def recording(
         here = destination()
         if here is None or not here.recorder.is_recording or _inside.get():
             return train_step(*args, **kwargs)
+        with contained("observing a step", here.recorder.on_error):
+            here.observe()
         with _recorded(held(), here):
             outputs = train_step(*args, **kwargs)
         with contained("counting a batch", here.recorder.on_error), internals.stop_recording():
