@@ -3,7 +3,10 @@
 #   make demo     train the demos, then TensorBoard      (ARGS=--no-serve: train only)
 #   make test     pytest and vitest                      (ARGS="-k tape": for pytest)
 #   make check    format, lint, types, generated files
+#   make cases    programs with known findings, all      (ARGS: for pytest)
 #   make bench    what recording costs                   (ARGS: for tests.bench)
+#   make test-matrix  the tests with old and new versions (ARGS: for tests.matrix;
+#                 PYTHONS="/path/to/python3.10 ...": interpreters that are not on the PATH)
 #
 # PYTHON=... is what .venv is made with; without it, the first of python3, python3.13 to
 # python3.10 that is neither too old nor too new for TensorFlow.
@@ -29,7 +32,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 # No greetings from TensorFlow about processors and missing GPUs; its errors still show.
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: help demo test test-python test-page check bench proto schema format frontend browser clean
+.PHONY: help demo test test-python test-page check cases bench proto schema format frontend browser clean
 
 help:
 	@sed -n '1,/^$$/s/^# \{0,1\}//p' Makefile
@@ -66,8 +69,15 @@ format: $(STAMPS)/dev $(STAMPS)/npm
 	@$(PY) -m ruff format .
 	@cd plugin_frontend && npx biome check --write .
 
+# Programs with a known finding, and healthy ones without.
+cases: $(STAMPS)/dev
+	@$(PY) -m pytest tests/diagnose tests/recording/why -m cases $(ARGS)
+
 bench: $(STAMPS)/dev $(PAGE)
 	@$(PY) -m tests.bench $(ARGS)
+
+test-matrix: $(STAMPS)/dev $(PAGE)
+	@$(PY) -m tests.matrix $(ARGS)
 
 proto: $(STAMPS)/dev
 	$(PY) -m grpc_tools.protoc -I $(dir $(PROTO)) --descriptor_set_out=$(PROTO).desc \
@@ -79,7 +89,7 @@ schema: $(STAMPS)/dev
 frontend: $(PAGE)
 
 clean:
-	rm -rf $(VENV) plugin_frontend/node_modules tb_gradscope/static dist \
+	rm -rf $(VENV) .matrix plugin_frontend/node_modules tb_gradscope/static dist \
 	  .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
