@@ -85,6 +85,24 @@ def _marked(case: Training, expected: Expected) -> set[int]:
     return lines
 
 
+def row(cases: list[Training], outcomes: list[Outcome]) -> dict[str, str]:
+    """Returns a row of the table of `tests.bench --findings`: how many were right."""
+    faults = [one for case, one in zip(cases, outcomes, strict=True) if case.expected]
+    healthy = [one for case, one in zip(cases, outcomes, strict=True) if not case.expected]
+    detected = [one for one in faults if one.detected]
+
+    def share(name: str) -> str:
+        return f"{sum(getattr(one, name) for one in detected)} of {len(detected)}"
+
+    return {
+        "faulty programs": str(len(faults)),
+        "right kind": f"{len(detected)} of {len(faults)}",
+        **{f"right {name}": share(name) for name in ("loss", "variables", "step", "line")},
+        "healthy programs": str(len(healthy)),
+        "false alarms": str(sum(not one.quiet for one in healthy)),
+    }
+
+
 def main(names: list[str]) -> None:
     for half, cases in HALVES.items():
         for case in cases:
