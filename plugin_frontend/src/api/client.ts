@@ -29,7 +29,7 @@ export function urlOf(route: Route, query: Record<string, string | number | unde
 }
 
 /** Asks a route that answers JSON. */
-export async function getJson<R extends 'index' | 'run'>(
+export async function getJson<R extends Exclude<Route, FloatRoute>>(
   route: R,
   query: Query<R>,
   signal?: AbortSignal,
@@ -38,13 +38,16 @@ export async function getJson<R extends 'index' | 'run'>(
   return (await response.json()) as Answer<R>;
 }
 
+/** The routes that answer numbers. */
+type FloatRoute = { [R in Route]: Answer<R> extends Float32Array ? R : never }[Route];
+
 /**
  * Asks a route that answers numbers.
  *
  * `count`: how many there must be; another number means the run changed between
  * two requests, and mixing them would put numbers into wrong cells.
  */
-export async function getFloats<R extends 'matrix' | 'series' | 'loss' | 'clip'>(
+export async function getFloats<R extends FloatRoute>(
   route: R,
   query: Query<R>,
   count: number,

@@ -41,11 +41,24 @@ it('reads a norm with all digits, a state as its sign', () => {
 });
 
 it('does not call "not asked" what was asked for but only traced', () => {
+  expect(stateWords(makeRun(['w', 'v'], ['a']), 0, 0, 'absent')).toBe('not asked');
   const run = makeRun(['w', 'v'], ['a']);
-  expect(stateWords(run, 0, 0, 'absent')).toBe('not asked');
   Object.assign(run.losses[0] ?? {}, { traced_only: true, variables: [0] });
   expect([0, 1].map((variable) => stateWords(run, 0, variable, 'absent'))).toEqual([
     'only tracing was seen',
     'not asked',
   ]);
+});
+
+it('says by which loss scale all numbers were divided', () => {
+  const run = makeRun(['w'], ['a'], [0, 1]);
+  Object.assign(run.losses[0] ?? {}, { loss_scales: [65536, -1] });
+  const scaleAt = (record: number) =>
+    statistics(run, makeFrame([[2]], record, record), 0, 0).find(({ name }) =>
+      name.startsWith('loss scale'),
+    )?.value;
+  expect([0, 1].map(scaleAt)).toEqual(['65,536', '–']);
+  expect(statistics(makeRun(['w'], ['a']), makeFrame([[2]]), 0, 0)).not.toContainEqual(
+    expect.objectContaining({ name: expect.stringContaining('loss scale') }),
+  );
 });

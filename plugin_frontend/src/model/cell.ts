@@ -1,4 +1,5 @@
 import type { Run, Variable } from '../api/schema.gen';
+import { columnsOf } from './columns';
 import type { Frame } from './frame';
 import { STATE_SIGN, STATE_WORDS, type StateName, type StatisticName } from './statistic';
 import { count, precise, short } from './text';
@@ -16,9 +17,9 @@ export function reading(state: StateName, norm: number): string {
 }
 
 /** How a sentence says a cell's state. What was asked for but only traced is not "not asked". */
-export function stateWords(run: Run, loss: number, variable: number, state: StateName): string {
-  const of = run.losses[loss];
-  const traced = state === 'absent' && of?.traced_only && of.variables.includes(variable);
+export function stateWords(run: Run, column: number, variable: number, state: StateName): string {
+  const of = columnsOf(run)[column];
+  const traced = state === 'absent' && of?.tracedOnly && of.variables.includes(variable);
   return traced ? ONLY_TRACED : STATE_WORDS[state];
 }
 
@@ -26,7 +27,7 @@ export const ONLY_TRACED = 'only tracing was seen';
 
 /** The sentence a screen reader says. */
 export function spoken(
-  loss: string,
+  column: string,
   variable: string,
   state: StateName,
   norm: number,
@@ -37,12 +38,12 @@ export function spoken(
   const words = state === 'zero' ? `0, ${stateSaid}` : stateSaid;
   const what = state === 'ok' ? `norm ${short(norm)}` : words;
   const when = asOf === undefined ? '' : `, as of step ${count(asOf)}`;
-  return `${loss}, ${variable}: ${what}${when}`;
+  return `${column}, ${variable}: ${what}${when}`;
 }
 
 /** Step of the record that a cell shows, undefined where it shows none. */
-export function shownStep(run: Run, frame: Frame, loss: number, variable: number) {
-  return run.losses[loss]?.steps[frame.record(loss, variable)];
+export function shownStep(run: Run, frame: Frame, column: number, variable: number) {
+  return columnsOf(run)[column]?.steps[frame.record(column, variable)];
 }
 
 /** A statistic as a line of text. */
@@ -54,9 +55,10 @@ export interface Line {
 }
 
 /** The statistics that are worth a line. */
-export function statistics(run: Run, frame: Frame, loss: number, variable: number): Line[] {
-  const state = frame.state(loss, variable);
-  const value = (name: StatisticName) => frame.statistic(loss, variable, name);
+export function statistics(run: Run, frame: Frame, column: number, variable: number): Line[] {
+  const of = columnsOf(run)[column];
+  const state = frame.state(column, variable);
+  const value = (name: StatisticName) => frame.statistic(column, variable, name);
   const lines: [string, string, string?][] = [];
   if (state !== 'none' && state !== 'absent') {
     lines.push(
@@ -69,14 +71,17 @@ export function statistics(run: Run, frame: Frame, loss: number, variable: numbe
       ['Inf elements', elements(value('inf_count'))],
     );
   }
-  const traced = run.losses[loss]?.traced_only ?? false;
-  if (!traced && state !== 'absent' && hasNorm(run.variables[variable])) {
+  if (!of?.tracedOnly && state !== 'absent' && hasNorm(run.variables[variable])) {
     const variableNorm = value('variable_norm');
     lines.push(['norm of the variable', precise(variableNorm), sick(variableNorm)]);
     const ratio = value('norm') / variableNorm;
     if (state === 'ok' && Number.isFinite(ratio)) {
       lines.push(['gradient / variable', precise(ratio)]);
     }
+  }
+  const scale = of?.lossScales[frame.record(column, variable)];
+  if (scale !== undefined && state !== 'absent') {
+    lines.push(['loss scale, divided out', scale < 0 ? '–' : count(scale)]);
   }
   return lines.map(([name, text, bad = '']) => ({ name, value: text, bad }));
 }
@@ -106,6 +111,7 @@ export function stateCounts(counts: Partial<Record<StateName, number>>): string 
     ['zero', 'zero'],
     ['nan', 'NaN'],
     ['inf', 'Inf'],
+    ['skipped', 'skipped (loss scale)'],
   ];
   const all = Object.values(counts).reduce((total, n) => total + n, 0);
   const ailing = names.flatMap(([state, word]) =>

@@ -1,6 +1,7 @@
-import type { Clip, Label, Loss, Run, Variable } from '../api/schema.gen';
+import type { Clip, Label, Loss, Optimizer, Run, Variable } from '../api/schema.gen';
 import { Frame } from './frame';
-import { AT, PLANES, STATES, type StateName } from './statistic';
+import type { Source } from './source';
+import { AT, PLANES, SKIPPED, STATES, type StateName } from './statistic';
 
 /** Small runs for tests. Not imported by the page, hence not in the bundle. */
 
@@ -11,18 +12,19 @@ export const LABEL: Label = {
   replica: -1,
   sparse: false,
   step_source: 'user',
-  text: 'raw gradient, before clipping',
+  text: 'raw, before clipping',
+  subtitle: '',
 };
 
 export type Cell = number | StateName;
 
-/** A frame from `[loss][variable]`: a norm, or a state. */
+/** A frame from `[column][variable]`: a norm, or a state. */
 export function makeFrame(cells: Cell[][], step = 0, record = 0): Frame {
   const variables = cells[0]?.length ?? 0;
   const data = new Float32Array(Frame.size(cells.length, variables)).fill(Number.NaN);
   cells.flat().forEach((cell, i) => {
     const state = typeof cell === 'number' ? 'ok' : cell;
-    data[i * PLANES + AT.state] = STATES[state];
+    data[i * PLANES + AT.state] = state === 'skipped' ? SKIPPED : STATES[state];
     data[i * PLANES + PLANES - 1] = state === 'absent' ? -1 : record;
     if (typeof cell === 'number') data[i * PLANES + AT.norm] = cell;
     if (state === 'zero') data[i * PLANES + AT.norm] = 0;
@@ -45,7 +47,10 @@ export function makeVariable(name: string, shape: number[] = [2, 3]): Variable {
 
 export function makeLoss(name: string, variables: number[], steps: number[]): Loss {
   return {
+    id: name,
     name,
+    part_of: '',
+    total: -1,
     where: null,
     label: LABEL,
     variables,
@@ -53,16 +58,41 @@ export function makeLoss(name: string, variables: number[], steps: number[]): Lo
     calls: steps.map((_, i) => i + 1),
     records: steps.length,
     traced_only: false,
+    watched: false,
+    nonfinite: 0,
+    loss_scales: [],
+    skipped_steps: [],
+  };
+}
+
+export function makeOptimizer(given: Partial<Optimizer>): Optimizer {
+  const steps = given.steps ?? [0];
+  return {
+    id: 'adam',
+    name: 'adam',
+    class_name: 'Adam',
+    where: null,
+    label: LABEL,
+    accumulation: 1,
+    has_loss_scale: false,
+    variables: [0, 1],
+    steps,
+    calls: steps.map((_, i) => i + 1),
+    applied: steps.map((_, i) => i + 1),
+    skipped: steps.map(() => 0),
+    skipped_steps: [],
+    ...given,
   };
 }
 
 export function makeClip(given: Partial<Clip>): Clip {
   return {
+    id: given.name ?? 'clip',
     name: 'clip',
     method: 'global_norm',
     after: '',
     where: null,
-    label: LABEL,
+    label: { ...LABEL, text: '' },
     variables: ['w1', 'w2'],
     steps: [0],
     calls: [1],
@@ -87,8 +117,29 @@ export function makeRun(names: string[], losses: string[], steps: number[] = [0]
     ),
     variables: names.map((name) => makeVariable(name)),
     clips: [],
+    optimizers: [],
+    cosines: [],
     missing: [],
     nonfinite: [],
+    overflows: [],
+    marks: [],
     problems: [],
+  };
+}
+
+/** A source that answers nothing but what it is given. */
+export function makeSource(given: Partial<Source> = {}): Source {
+  const never = () => Promise.reject(new Error('not asked for here'));
+  return {
+    index: never,
+    run: never,
+    matrix: never,
+    tracks: async () => [],
+    wholeTracks: async () => [],
+    clip: never,
+    optimizer: never,
+    cosines: never,
+    cosine: never,
+    ...given,
   };
 }

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { makeFrame } from './fixtures';
+import { type Cell, makeFrame, makeRun } from './fixtures';
+import { Frame } from './frame';
 
 describe('Frame.total', () => {
   it('is the root of the sum of squares, None aside', () => {
@@ -25,4 +26,19 @@ it('finds the cell of each loss and variable', () => {
   expect(frame.norm(1, 0)).toBe(4);
   expect(frame.norm(0, 2)).toBe(3);
   expect([frame.state(1, 1), frame.state(1, 2), frame.record(1, 2)]).toEqual(['nan', 'absent', -1]);
+});
+
+it('marks what is not finite at skipped steps of its column, and nothing else', () => {
+  const run = makeRun(['w', 'v'], ['scaled', 'plain'], [0, 10]);
+  Object.assign(run.losses[0] ?? {}, { skipped_steps: [10] });
+  const cells: Cell[][] = [
+    ['inf', 2],
+    ['inf', 'nan'],
+  ];
+  const at = (record: number) => Frame.of(run, 10, makeFrame(cells, 10, record).data);
+  expect([0, 1].map((column) => at(1).state(column, 0))).toEqual(['skipped', 'inf']);
+  expect(at(1).total(0).state).toBe('skipped');
+  expect(at(1).state(0, 1)).toBe('ok');
+  // The record of another step is none that was skipped.
+  expect(at(0).state(0, 0)).toBe('inf');
 });

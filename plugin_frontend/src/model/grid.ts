@@ -49,7 +49,7 @@ function landing(rows: readonly Row[], wanted: number, direction: 1 | -1): numbe
   return Math.min(Math.max(row, -1), rows.length);
 }
 
-/** The rows to draw for a part in view, with some to spare above and below. */
+/** The rows, or the columns, to draw for a part in view, with some to spare on both sides. */
 export function windowOf(
   top: number,
   height: number,

@@ -11,12 +11,14 @@ const ENTRY: Nonfinite = {
   pattern: 'from',
   count: 60,
   asked: 1000,
+  exact: false,
   where: null,
 };
 
 it('says when it began, and how often', () => {
   expect(sayFirst({ ...ENTRY, first_step: 1037 })).toBe('first NaN seen at step 1,037');
   expect(sayFirst({ ...ENTRY, state: 'inf' })).toBe('first Inf seen at step 37');
+  expect(sayFirst({ ...ENTRY, exact: true })).toBe('first NaN at step 37');
   expect(howOften(ENTRY)).toBe('60 of 1,000');
 });
 

@@ -4,9 +4,9 @@ import { count } from './text';
 
 /** When gradients stopped being finite, as the page says it. Pure. */
 
-/** "first NaN seen at", of which the step may be a button. */
-export function firstWords({ state }: Pick<Nonfinite, 'state'>): string {
-  return `first ${STATE_SHORT[state]} seen at`;
+/** "first NaN at", or "first NaN seen at" where earlier ones may have gone unseen. */
+export function firstWords({ state, exact }: Pick<Nonfinite, 'state' | 'exact'>): string {
+  return `first ${STATE_SHORT[state]} ${exact ? '' : 'seen '}at`;
 }
 
 /** "first NaN seen at step 37" */

@@ -17,7 +17,7 @@ function ordered(sort: Sort, pattern = ''): string[] {
 
 describe('orderVariables', () => {
   it('keeps the order of the model', () => {
-    expect(ordered({ by: 'model', loss: -1 })).toEqual([
+    expect(ordered({ by: 'model', column: -1 })).toEqual([
       'b/kernel',
       'b/bias',
       'w10',
@@ -27,7 +27,7 @@ describe('orderVariables', () => {
   });
 
   it('sorts names with their numbers as numbers', () => {
-    expect(ordered({ by: 'name', loss: -1 })).toEqual([
+    expect(ordered({ by: 'name', column: -1 })).toEqual([
       'a/kernel',
       'b/bias',
       'b/kernel',
@@ -37,14 +37,14 @@ describe('orderVariables', () => {
   });
 
   it('sorts by the norm of one loss or of any', () => {
-    expect(ordered({ by: 'norm', loss: 0 })).toEqual([
+    expect(ordered({ by: 'norm', column: 0 })).toEqual([
       'w10',
       'b/kernel',
       'w9',
       'b/bias',
       'a/kernel',
     ]);
-    expect(ordered({ by: 'norm', loss: -1 })).toEqual([
+    expect(ordered({ by: 'norm', column: -1 })).toEqual([
       'w10',
       'a/kernel',
       'b/kernel',
@@ -54,7 +54,7 @@ describe('orderVariables', () => {
   });
 
   it('puts the worst state first', () => {
-    expect(ordered({ by: 'worst', loss: -1 })).toEqual([
+    expect(ordered({ by: 'worst', column: -1 })).toEqual([
       'w10',
       'a/kernel',
       'b/bias',
@@ -64,14 +64,14 @@ describe('orderVariables', () => {
   });
 
   it('filters whatever the case', () => {
-    expect(ordered({ by: 'model', loss: -1 }, 'KERNEL$')).toEqual(['b/kernel', 'a/kernel']);
+    expect(ordered({ by: 'model', column: -1 }, 'KERNEL$')).toEqual(['b/kernel', 'a/kernel']);
   });
 });
 
 it('says what is wrong with a filter and hides nothing', () => {
   const filter = parseFilter('(');
   expect(filter).toEqual({ problem: expect.stringMatching(/^Not a regular expression: .+\.$/) });
-  expect(orderVariables(NAMES, FRAME, filter, { by: 'model', loss: -1 })).toHaveLength(5);
+  expect(orderVariables(NAMES, FRAME, filter, { by: 'model', column: -1 })).toHaveLength(5);
 });
 
 describe('makeRows', () => {

@@ -8,8 +8,8 @@ export type SortBy = 'model' | 'name' | 'norm' | 'worst';
 
 export interface Sort {
   readonly by: SortBy;
-  /** Position of the loss whose norm counts; -1: the largest of all losses. */
-  readonly loss: number;
+  /** Position of the column whose norm counts; -1: the largest of all. */
+  readonly column: number;
 }
 
 export type Row =
@@ -92,7 +92,7 @@ export function orderVariables(
   });
   if (sort.by === 'name') return kept.sort((a, b) => names.byName(a, b));
   if (sort.by === 'model' || frame === null) return kept;
-  const key = sort.by === 'norm' ? normKeys(frame, sort.loss) : worstKeys(frame);
+  const key = sort.by === 'norm' ? normKeys(frame, sort.column) : worstKeys(frame);
   return kept.sort((a, b) => (key[b] ?? 0) - (key[a] ?? 0) || a - b);
 }
 
@@ -134,27 +134,27 @@ function plain(names: Names, variable: number): Row {
 }
 
 /** Larger comes first: NaN, infinity, norms, zero, None, absent. */
-function normKeys(frame: Frame, loss: number): Float64Array {
+function normKeys(frame: Frame, column: number): Float64Array {
   const keys = new Float64Array(frame.variables).fill(-3);
-  const first = Math.max(loss, 0);
-  const end = loss < 0 ? frame.losses : Math.min(loss + 1, frame.losses);
-  for (let l = first; l < end; l++) {
+  const first = Math.max(column, 0);
+  const end = column < 0 ? frame.columns : Math.min(column + 1, frame.columns);
+  for (let c = first; c < end; c++) {
     for (let v = 0; v < frame.variables; v++) {
-      const key = normKey(frame, l, v);
+      const key = normKey(frame, c, v);
       if (key > (keys[v] ?? 0)) keys[v] = key;
     }
   }
   return keys;
 }
 
-function normKey(frame: Frame, loss: number, variable: number): number {
-  switch (frame.state(loss, variable)) {
+function normKey(frame: Frame, column: number, variable: number): number {
+  switch (frame.state(column, variable)) {
     case 'nan':
       return Number.MAX_VALUE;
     case 'inf':
       return Number.MAX_VALUE / 2;
     case 'ok':
-      return frame.norm(loss, variable);
+      return frame.norm(column, variable);
     case 'zero':
       return -1;
     case 'none':
@@ -164,21 +164,21 @@ function normKey(frame: Frame, loss: number, variable: number): number {
   }
 }
 
-/** The worst state counts first, then how many losses have it. */
+/** The worst state counts first, then how many columns have it. */
 function worstKeys(frame: Frame): Float64Array {
   const keys = new Float64Array(frame.variables);
   for (let v = 0; v < frame.variables; v++) {
     let worst = 0;
-    let losses = 0;
-    for (let l = 0; l < frame.losses; l++) {
-      const here = severity(frame.state(l, v));
+    let columns = 0;
+    for (let c = 0; c < frame.columns; c++) {
+      const here = severity(frame.state(c, v));
       if (here > worst) {
         worst = here;
-        losses = 1;
-      } else if (here === worst) losses++;
+        columns = 1;
+      } else if (here === worst) columns++;
     }
-    // Healthy rows are equals: the order in the model tells more than the number of losses.
-    keys[v] = worst <= severity('ok') ? 0 : worst * (frame.losses + 1) + losses;
+    // Healthy rows are equals: the order in the model tells more than the number of columns.
+    keys[v] = worst <= severity('ok') ? 0 : worst * (frame.columns + 1) + columns;
   }
   return keys;
 }

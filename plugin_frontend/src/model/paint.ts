@@ -36,7 +36,7 @@ function byRank(colors: Record<'none' | 'zero' | 'nan' | 'inf', Rgb>): Colors {
 }
 
 /**
- * The matrix as pixels, RGBA: one pixel a loss across, `height` pixels down.
+ * The matrix as pixels, RGBA: one pixel a column across, `height` pixels down.
  *
  * Where several rows share a pixel the worst state wins, then the largest norm:
  * a single NaN among 2,000 variables must stay visible.
@@ -48,29 +48,29 @@ export function paint(
   domain: Domain,
   theme: 'light' | 'dark',
 ): Uint8ClampedArray<ArrayBuffer> {
-  const pixels = new Uint8ClampedArray(height * frame.losses * 4);
+  const pixels = new Uint8ClampedArray(height * frame.columns * 4);
   const palette = PALETTES[theme].rgb;
   const states = STATE_COLORS[theme];
   for (let y = 0; y < height; y++) {
     const first = Math.floor((y * rows.length) / height);
     const end = Math.max(first + 1, Math.floor(((y + 1) * rows.length) / height));
-    for (let loss = 0; loss < frame.losses; loss++) {
+    for (let column = 0; column < frame.columns; column++) {
       let worst = 0;
       let norm = 0;
       for (let i = first; i < end; i++) {
         const row = rows[i];
         if (row?.kind !== 'variable') continue;
-        const state = frame.stateNumber(loss, row.variable);
+        const state = frame.stateNumber(column, row.variable);
         const rank = RANKS[state + 1] ?? 0;
         if (rank < worst || rank === 0) continue;
-        const here = state === STATES.ok ? frame.norm(loss, row.variable) : 0;
+        const here = state === STATES.ok ? frame.norm(column, row.variable) : 0;
         if (rank === worst && here <= norm) continue;
         worst = rank;
         norm = here;
       }
       const color = worst === OK ? palette[level(norm, domain)] : states[worst];
       if (!color) continue;
-      const at = (y * frame.losses + loss) * 4;
+      const at = (y * frame.columns + column) * 4;
       pixels[at] = color[0];
       pixels[at + 1] = color[1];
       pixels[at + 2] = color[2];

@@ -24,10 +24,10 @@ export function domainOf(frames: Iterable<Frame>): Domain {
   let low = Number.POSITIVE_INFINITY;
   let high = 0;
   for (const frame of frames) {
-    for (let loss = 0; loss < frame.losses; loss++) {
+    for (let column = 0; column < frame.columns; column++) {
       for (let variable = 0; variable < frame.variables; variable++) {
-        if (frame.stateNumber(loss, variable) !== STATES.ok) continue;
-        const norm = frame.norm(loss, variable);
+        if (frame.stateNumber(column, variable) !== STATES.ok) continue;
+        const norm = frame.norm(column, variable);
         if (norm < low) low = norm;
         if (norm > high) high = norm;
       }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { makeClip, makeLoss, makeRun } from './fixtures';
+import { makeClip, makeLoss, makeOptimizer, makeRun } from './fixtures';
 import {
   align,
   atOrAfter,
@@ -14,19 +14,19 @@ import {
   wholeTrack,
   withClipSteps,
 } from './series';
-import { STATES, type StateName, WIDTH } from './statistic';
+import { SKIPPED, STATES, type StateName, WIDTH } from './statistic';
 
 function numbers(cells: [StateName, number][]): Float32Array {
   const data = new Float32Array(cells.length * WIDTH).fill(Number.NaN);
   cells.forEach(([state, norm], i) => {
-    data[i * WIDTH] = STATES[state];
+    data[i * WIDTH] = state === 'skipped' ? SKIPPED : STATES[state];
     data[i * WIDTH + 1] = norm;
   });
   return data;
 }
 
 const TRACK: Track = {
-  loss: 0,
+  column: 0,
   steps: [0, 10, 20, 30, 40, 50],
   states: ['none', 'none', 'ok', 'nan', 'ok', 'none'],
   norms: [Number.NaN, Number.NaN, 1, Number.NaN, 2, Number.NaN],
@@ -53,6 +53,29 @@ describe('tracksOf', () => {
         ['none', 'ok', 'inf'],
       ],
     ]);
+  });
+});
+
+describe('a loss with skipped steps', () => {
+  const run = makeRun(['w'], ['a'], [0, 1, 2]);
+  Object.assign(run.losses[0] ?? {}, { skipped_steps: [1] });
+  run.optimizers = [makeOptimizer({ variables: [0], steps: [1, 2], skipped_steps: [1] })];
+
+  it('calls NaN and Inf there no fault', () => {
+    const data = numbers([
+      ['inf', 0],
+      ['inf', 0],
+      ['nan', 0],
+      ['inf', 0],
+      ['ok', 2],
+    ]);
+    expect(seriesSize(run, 0)).toBe(data.length);
+    expect(tracksOf(run, 0, data).map((track) => [track.column, track.states])).toEqual([
+      [0, ['inf', 'skipped', 'nan']],
+      [1, ['skipped', 'ok']],
+    ]);
+    const whole = new Float32Array([1, Number.NaN, Number.NaN]);
+    expect(wholeTrack(run, 0, whole).states).toEqual(['ok', 'skipped', 'nan']);
   });
 });
 

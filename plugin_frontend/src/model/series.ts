@@ -1,18 +1,19 @@
 import type { Run } from '../api/schema.gen';
+import { type Column, columnsOf } from './columns';
 import { AT, STATES, type StateName, stateName, WIDTH } from './statistic';
 
-/** One loss's records of one variable, or of its whole gradient. */
+/** A column's records of one variable, or of its whole gradient. */
 export interface Track {
-  /** Position in the run's losses. */
-  readonly loss: number;
+  /** Position in the run's columns. */
+  readonly column: number;
   readonly steps: readonly number[];
   readonly states: readonly StateName[];
   readonly norms: readonly number[];
 }
 
-/** The losses that have a variable, in the run's order: as `series` answers them. */
-export function lossesOf(run: Run, variable: number): number[] {
-  return run.losses.flatMap((loss, i) => (loss.variables.includes(variable) ? [i] : []));
+/** The columns that have a variable, in the run's order: as `series` answers them. */
+export function columnsWith(run: Run, variable: number): number[] {
+  return columnsOf(run).flatMap((column, i) => (column.variables.includes(variable) ? [i] : []));
 }
 
 /** A run whose steps are those of its clip sites too: a step may hold nothing but clipping. */
@@ -25,43 +26,52 @@ export function withClipSteps(run: Run): Run {
 
 /** Number of floats that `series` must answer. */
 export function seriesSize(run: Run, variable: number): number {
-  const records = lossesOf(run, variable).map((i) => run.losses[i]?.steps.length ?? 0);
+  const columns = columnsOf(run);
+  const records = columnsWith(run, variable).map((i) => columns[i]?.steps.length ?? 0);
   return records.reduce((total, n) => total + n, 0) * WIDTH;
 }
 
-/** What `series` answered, loss by loss. Records that lack the variable are left out. */
+/** What `series` answered, column by column. Records that lack the variable are left out. */
 export function tracksOf(run: Run, variable: number, data: Float32Array): Track[] {
   let offset = 0;
-  return lossesOf(run, variable).map((loss) => {
+  return columnsWith(run, variable).map((column) => {
     const steps: number[] = [];
     const states: StateName[] = [];
     const norms: number[] = [];
-    for (const step of run.losses[loss]?.steps ?? []) {
+    const of = columnsOf(run)[column];
+    for (const step of of?.steps ?? []) {
       const state = stateName(data[offset + AT.state] ?? STATES.absent);
       if (state !== 'absent') {
         steps.push(step);
-        states.push(state);
+        states.push(forgiven(of, step, state));
         norms.push(data[offset + AT.norm] ?? Number.NaN);
       }
       offset += WIDTH;
     }
-    return { loss, steps, states, norms };
+    return { column, steps, states, norms };
   });
+}
+
+/** What is not finite because the loss scale had overflowed is no fault. */
+function forgiven(column: Column | undefined, step: number, state: StateName): StateName {
+  const finite = state !== 'nan' && state !== 'inf';
+  return finite || !column?.skipped.has(step) ? state : 'skipped';
 }
 
 /** What `loss` answers where there is no norm: none of the gradients exists, or no record. */
 const ALL_NONE = -1;
 const ONLY_TRACED = -2;
 
-/** A loss's whole gradient over time, as `loss` answered it. What was only traced is no record. */
-export function wholeTrack(run: Run, loss: number, data: Float32Array): Track {
-  const all = run.losses[loss]?.steps ?? [];
+/** A column's whole gradient over time, as it was answered. What was only traced is no record. */
+export function wholeTrack(run: Run, column: number, data: Float32Array): Track {
+  const of = columnsOf(run)[column];
+  const all = of?.steps ?? [];
   const kept = all.map((_, i) => i).filter((i) => data[i] !== ONLY_TRACED);
   const found = kept.map((i) => data[i] ?? Number.NaN);
   return {
-    loss,
+    column,
     steps: kept.map((i) => all[i] ?? 0),
-    states: found.map(wholeState),
+    states: found.map((norm, i) => forgiven(of, all[kept[i] ?? 0] ?? 0, wholeState(norm))),
     norms: found.map((norm) => (norm < 0 ? Number.NaN : norm)),
   };
 }

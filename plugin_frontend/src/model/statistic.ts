@@ -2,7 +2,8 @@ import { STATES, STATISTICS } from '../api/schema.gen';
 
 export { STATES };
 
-export type StateName = keyof typeof STATES;
+/** `skipped` is the page's own: NaN or Inf that was only an overflow of the loss scale. */
+export type StateName = keyof typeof STATES | 'skipped';
 export type StatisticName = (typeof STATISTICS)[number];
 
 /** Numbers per (loss, variable) in the matrix: the statistics and a record's position. */
@@ -12,6 +13,10 @@ export const WIDTH = STATISTICS.length;
 /** By number, from -1 on. An array, since it is asked for every cell at every step. */
 const NAMES: StateName[] = [];
 for (const [name, value] of Object.entries(STATES)) NAMES[value + 1] = name as StateName;
+
+/** Stands in a frame where a state would. */
+export const SKIPPED = 31;
+NAMES[SKIPPED + 1] = 'skipped';
 
 /** Position of a statistic on the last axis. */
 export const AT = Object.fromEntries(STATISTICS.map((name, i) => [name, i])) as Record<
@@ -28,6 +33,7 @@ export function stateName(value: number): StateName {
 const SEVERITY: Record<StateName, number> = {
   absent: 0,
   ok: 1,
+  skipped: 0,
   zero: 2,
   none: 3,
   inf: 4,
@@ -49,6 +55,7 @@ export const STATE_SIGN: Record<StateName, string> = {
   zero: '0',
   nan: 'NaN',
   inf: '∞',
+  skipped: 'skip',
 };
 
 /** How a sentence says the state. */
@@ -59,6 +66,7 @@ export const STATE_WORDS: Record<StateName, string> = {
   zero: 'all elements exactly zero',
   nan: 'contains NaN',
   inf: 'contains infinity',
+  skipped: 'skipped step: the loss scale had overflowed',
 };
 
 /** One word, for legends and tables. */
@@ -69,4 +77,5 @@ export const STATE_SHORT: Record<StateName, string> = {
   zero: 'zero',
   nan: 'NaN',
   inf: 'Inf',
+  skipped: 'skipped step',
 };

@@ -27,6 +27,8 @@ class FakeSource implements Source {
       losses: 1,
       variables: 2,
       clips: 0,
+      optimizers: 0,
+      cosines: 0,
       first_step: steps[0] ?? -1,
       last_step: steps.at(-1) ?? -1,
       missing: 0,
@@ -51,6 +53,9 @@ class FakeSource implements Source {
   tracks = async () => [];
   wholeTracks = async () => [];
   clip = async () => Promise.reject(new Error('not asked for here'));
+  optimizer = this.clip;
+  cosines = this.clip;
+  cosine = this.clip;
 }
 
 async function opened(source: FakeSource, url: Record<string, string> = {}): Promise<Store> {

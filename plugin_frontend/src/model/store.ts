@@ -1,13 +1,14 @@
 import { batch, computed, type ReadonlySignal, type Signal, signal } from '@preact/signals';
 import { isAbort, RequestError } from '../api/client';
 import type { Index, Run } from '../api/schema.gen';
+import { columnsOf } from './columns';
 import { Frame } from './frame';
 import { Lru } from './lru';
 import { makeRows, Names, orderVariables, parseFilter, type Row, type SortBy } from './order';
 import { type Domain, domainOf, union } from './scale';
 import { atOrAfter, lastAtOrBefore, withClipSteps } from './series';
 import type { Source } from './source';
-import { fromUrl, type Linked, type Selection, type Tab } from './url';
+import { fromUrl, type Linked, type Pair, type Selection, type Tab } from './url';
 
 /** A run with the matrix that belongs to it: never one without the other. */
 export interface Shown {
@@ -38,6 +39,8 @@ export class Store {
   readonly sortBy: Signal<SortBy> = signal('model');
   readonly sortLoss = signal('');
   readonly selection: Signal<Selection | null> = signal(null);
+  /** The two losses compared, by their ids; null: those that oppose each other most. */
+  readonly pair: Signal<Pair | null> = signal(null);
   /** The panel that shows the whole gradient when nothing is chosen was sent away. */
   readonly overviewClosed = signal(false);
   readonly theme: Signal<'light' | 'dark'> = signal('light');
@@ -62,8 +65,8 @@ export class Store {
   readonly parsedFilter = computed(() => parseFilter(this.filter.value));
   private readonly names = computed(() => this.shown.value?.names ?? null);
   private readonly sortColumn = computed(() => {
-    const losses = this.shown.value?.run.losses ?? [];
-    return losses.findIndex((entry) => entry.name === this.sortLoss.value);
+    const run = this.shown.value?.run;
+    return run ? columnsOf(run).findIndex(({ id }) => id === this.sortLoss.value) : -1;
   });
   /** Null for the orders that a step does not change: they need not be found anew. */
   private readonly sortFrame = computed(() => {
@@ -74,9 +77,9 @@ export class Store {
     const names = this.names.value;
     if (!names) return [];
     const by = this.sortBy.value;
-    const loss = this.sortColumn.value;
+    const column = this.sortColumn.value;
     const frame = this.sortFrame.value;
-    const ordered = orderVariables(names, frame, this.parsedFilter.value, { by, loss });
+    const ordered = orderVariables(names, frame, this.parsedFilter.value, { by, column });
     return makeRows(names, ordered, by);
   });
 
@@ -88,6 +91,7 @@ export class Store {
     sortBy: this.sortBy.value,
     sortLoss: this.sortLoss.value,
     selection: this.selection.value,
+    pair: this.pair.value,
   }));
 
   private readonly frames = new Lru<Frame>(FRAME_BYTES);
@@ -109,6 +113,7 @@ export class Store {
       this.sortBy.value = linked.sortBy;
       this.sortLoss.value = linked.sortLoss;
       this.selection.value = linked.selection;
+      this.pair.value = linked.pair;
     });
   }
 
@@ -125,6 +130,7 @@ export class Store {
       this.runName.value = name;
       this.chosen.value = null;
       this.selection.value = null;
+      this.pair.value = null;
       this.notice.value = '';
     });
     await this.guard(() => this.loadRun(name));
@@ -260,12 +266,11 @@ export class Store {
   }
 
   private async fetchFrame(run: Run, step: number, abort?: AbortSignal): Promise<Frame> {
-    const [losses, variables] = [run.losses.length, run.variables.length];
-    const size = Frame.size(losses, variables);
+    const size = Frame.size(columnsOf(run).length, run.variables.length);
     // A run of nothing but clip sites has no matrix to ask for.
     const data =
       size > 0 ? await this.source.matrix(run.name, step, size, abort) : new Float32Array();
-    const frame = new Frame(step, losses, variables, data);
+    const frame = Frame.of(run, step, data);
     this.frames.set(frameKey(run, step), frame, data.byteLength);
     return frame;
   }
@@ -283,7 +288,7 @@ export class Store {
 
   /** Widens the colours to a few steps spread over the run. */
   private async sampleDomain(run: Run): Promise<void> {
-    const bytes = Frame.size(run.losses.length, run.variables.length) * 4;
+    const bytes = Frame.size(columnsOf(run).length, run.variables.length) * 4;
     const samples = Math.min(MOST_SAMPLES, Math.max(2, Math.floor(SAMPLE_BYTES / (bytes + 1))));
     const last = run.steps.length - 1;
     const chosen = new Set(

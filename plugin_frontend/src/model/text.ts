@@ -76,7 +76,7 @@ export function twoLines(name: string, letters: number): [string, string] {
   if (all.length <= room) return [name, ''];
   const from = all.length - room;
   const begins = all.findIndex(
-    (_, i) => i >= from && i <= all.length - 3 && BOUNDARIES.test(all[i - 1] ?? ''),
+    (_, i) => i >= from && i <= all.length - 2 && BOUNDARIES.test(all[i - 1] ?? ''),
   );
   const at = begins < 0 ? from : begins;
   return [all.slice(0, at).join(''), all.slice(at).join('')];

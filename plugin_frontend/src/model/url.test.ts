@@ -10,6 +10,7 @@ const LINKED: Linked = {
   sortBy: 'norm',
   sortLoss: 'kl',
   selection: { variable: 'enc/kernel', loss: '' },
+  pair: { one: 'recon', other: 'kl@reduced/2' },
 };
 
 it('goes there and back', () => {
@@ -24,6 +25,7 @@ it('leaves out what is as it would be anyway', () => {
 
 it('ignores nonsense', () => {
   expect(fromUrl({ step: '1e9999', tab: 'toString', sort: '<b>' })).toEqual(fromUrl({}));
+  expect(fromUrl({ pair: 'recon' }).pair).toBeNull();
 });
 
 it('finds our part of the hash, whatever stands beside it', () => {

@@ -8,29 +8,48 @@ export interface Linked {
   readonly tab: Tab;
   readonly filter: string;
   readonly sortBy: SortBy;
-  /** Name of the loss that `norm` sorts by, empty for any. */
+  /** Id of the column that `norm` sorts by, empty for any. */
   readonly sortLoss: string;
   readonly selection: Selection | null;
+  readonly pair: Pair | null;
 }
 
 /** In the order of the page. */
-export const TABS = ['matrix', 'clipping', 'missing', 'nonfinite'] as const;
+export const TABS = ['matrix', 'clipping', 'updates', 'conflicts', 'missing', 'nonfinite'] as const;
 export type Tab = (typeof TABS)[number];
 
 /** What the detail panel is about: one of the two may be empty, meaning all. */
 export interface Selection {
   readonly variable: string;
+  /** Id of a column. */
   readonly loss: string;
 }
 
-export const KEYS = ['run', 'step', 'tab', 'filter', 'sort', 'by', 'variable', 'loss'] as const;
+/** Two losses, by their ids. */
+export interface Pair {
+  readonly one: string;
+  readonly other: string;
+}
+
+export const KEYS = [
+  'run',
+  'step',
+  'tab',
+  'filter',
+  'sort',
+  'by',
+  'variable',
+  'loss',
+  'pair',
+  'with',
+] as const;
 
 const SORTS: readonly string[] = ['model', 'name', 'norm', 'worst'] satisfies Sort['by'][];
 
 /** Reads a link; whatever makes no sense is as if it were not there. */
 export function fromUrl(given: Record<string, string>): Linked {
   const step = given.step && /^-?\d{1,15}$/.test(given.step) ? Number(given.step) : null;
-  const { variable = '', loss = '' } = given;
+  const { variable = '', loss = '', pair: one = '', with: other = '' } = given;
   return {
     run: given.run ?? '',
     step,
@@ -39,6 +58,7 @@ export function fromUrl(given: Record<string, string>): Linked {
     sortBy: SORTS.includes(given.sort ?? '') ? (given.sort as SortBy) : 'model',
     sortLoss: given.by ?? '',
     selection: variable || loss ? { variable, loss } : null,
+    pair: one && other ? { one, other } : null,
   };
 }
 
@@ -53,5 +73,7 @@ export function toUrl(linked: Linked): Record<string, string> {
     by: linked.sortBy === 'norm' ? linked.sortLoss : '',
     variable: linked.selection?.variable ?? '',
     loss: linked.selection?.loss ?? '',
+    pair: linked.pair?.one ?? '',
+    with: linked.pair?.other ?? '',
   };
 }

@@ -1,6 +1,7 @@
 import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import uPlot from 'uplot';
 import { decades, logLabels, logTicks } from '../model/axis';
+import { signed } from '../model/conflicts';
 import { type Aligned, isolated, type Stretch } from '../model/series';
 import { count, percent, precise, short } from '../model/text';
 import { Readout } from './readout';
@@ -23,6 +24,8 @@ export interface Line {
 /** Recorded states that the axis cannot show, drawn below it. */
 export interface Strip {
   readonly label: string;
+  /** The same where there is little room. */
+  readonly short?: string;
   readonly color: string;
   readonly stretches: readonly Stretch[];
 }
@@ -32,7 +35,8 @@ interface Props {
   label: string;
   lines: readonly Line[];
   data: Aligned;
-  kind: 'log' | 'linear' | 'fraction';
+  /** `cosine`: from -1 to 1. */
+  kind: 'log' | 'linear' | 'fraction' | 'cosine';
   /** The step chosen, marked by a line. */
   step: number;
   onStep: (step: number) => void;
@@ -100,6 +104,7 @@ export function Chart(props: Props) {
       const value = row[position];
       if (value === undefined) return '';
       if (value === null) return props.say?.(line, at) ?? '–';
+      if (kind === 'cosine') return signed(value);
       return kind === 'fraction' ? percent(value) : precise(value);
     });
   const [from, to] = range;
@@ -112,6 +117,12 @@ export function Chart(props: Props) {
           <div
             class="now"
             style={{ left: `${LEFT + at * inner}px`, top: '8px', height: `${height - 38}px` }}
+          />
+        )}
+        {kind === 'cosine' && (
+          <div
+            class="zero"
+            style={{ left: `${LEFT}px`, width: `${inner}px`, top: `${8 + (height - 38) / 2}px` }}
           />
         )}
         {under && (
@@ -218,6 +229,7 @@ function xRange(u: uPlot, low: number, high: number): [number, number] {
 
 function yScale(kind: Props['kind']): uPlot.Scale {
   if (kind === 'fraction') return { range: [0, 1] };
+  if (kind === 'cosine') return { range: [-1, 1] };
   if (kind === 'log') return { distr: 3, log: 10, range: (_u, low, high) => decades(low, high) };
   return { range: (_u, _low, high) => [0, high > 0 ? high * 1.06 : 1] };
 }
@@ -234,6 +246,11 @@ function yTicks(kind: Props['kind']): Partial<uPlot.Axis> {
       return {
         splits: () => [0, 0.25, 0.5, 0.75, 1],
         values: (_u, splits) => splits.map((x) => percent(x)),
+      };
+    case 'cosine':
+      return {
+        splits: () => [-1, -0.5, 0, 0.5, 1],
+        values: () => ['−1', '−0.5', '0', '+0.5', '+1'],
       };
     default:
       return { values: (_u, splits) => splits.map((x) => short(x)) };

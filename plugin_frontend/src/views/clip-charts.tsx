@@ -6,6 +6,7 @@ import { align, nearest } from '../model/series';
 import type { Store } from '../model/store';
 import { count, precise } from '../model/text';
 import { Chart, type Line } from './chart';
+import { Keys } from './keys';
 
 interface ChartProps {
   store: Store;
@@ -82,22 +83,6 @@ function unfinite(clip: Clip, numbers: ClipNumbers, color: string) {
     return [{ state, first: step, last: step, records: 1 }];
   });
   return stretches.length > 0 ? [{ label: 'before', color, stretches }] : [];
-}
-
-function Keys({ lines }: { lines: readonly Line[] }) {
-  return (
-    <div class="row muted">
-      {lines.map(({ label, color, dashed }) => (
-        <span key={label} class="row" style={{ gap: '6px' }}>
-          <span
-            class="swatch-line"
-            style={{ borderTop: `3px ${dashed ? 'dashed' : 'solid'} ${color}`, width: '18px' }}
-          />
-          {label}
-        </span>
-      ))}
-    </div>
-  );
 }
 
 const WINDOWS = [10, 50, 100, 500, 1000];

@@ -1,6 +1,7 @@
 import { useMemo, useState } from 'preact/hooks';
 import type { Clip } from '../api/schema.gen';
 import { band, cumulative, METHODS, type Totals } from '../model/clipping';
+import { fullName } from '../model/columns';
 import { lastAtOrBefore } from '../model/series';
 import type { Source } from '../model/source';
 import type { Shown, Store } from '../model/store';
@@ -29,7 +30,9 @@ export function Clipping({ store, shown, source }: Props) {
           Use <code>gs.clip_by_global_norm(grads, 1.0, variables=variables)</code> where you have{' '}
           <code>tf.clip_by_global_norm(grads, 1.0)</code>, and likewise <code>clip_by_norm</code>{' '}
           and <code>clip_by_value</code>. For another clipper,{' '}
-          <code>gs.record_clipping(before, after, name=…)</code>.
+          <code>gs.record_clipping(before, after, name=…)</code>. What an optimizer clips by itself
+          (<code>clipnorm</code>, <code>global_clipnorm</code>, <code>clipvalue</code>) shows here
+          once it is watched: <code>opt = gs.watch_optimizer(opt)</code>.
         </p>
       </div>
     );
@@ -37,7 +40,7 @@ export function Clipping({ store, shown, source }: Props) {
   return (
     <div class="sheet">
       {clips.map((clip) => (
-        <Site key={clip.name} store={store} shown={shown} source={source} clip={clip} />
+        <Site key={clip.id} store={store} shown={shown} source={source} clip={clip} />
       ))}
     </div>
   );
@@ -54,17 +57,23 @@ function Site({ store, shown, source, clip }: SiteProps) {
   const judged = band(last.calls > 0 ? last.clipped / last.calls : 0, last.calls);
   const method = METHODS[clip.method];
   return (
-    <section class="card" ref={card} aria-label={`Clip site ${clip.name}`}>
+    <section
+      class="card"
+      ref={card}
+      aria-label={`Clip site ${fullName({ title: clip.name, subtitle: clip.label.subtitle })}`}
+    >
       <header>
         <h2>
           <bdi>{visible(clip.name)}</bdi>
         </h2>
+        {clip.label.subtitle && <span class="chip">{clip.label.subtitle}</span>}
         <span class={`chip level-${judged.level}`} title={judged.meaning}>
           {judged.word}
         </span>
         <span>{sayTotals(last)}</span>
         <span class="muted">{judged.meaning}</span>
       </header>
+      {clip.label.text && <p>Clipped {clip.label.text}.</p>}
       <p class="muted">
         {method.name}: {method.text}
         {clip.after && (
@@ -88,7 +97,7 @@ function sayTotals({ calls, clipped, nonfinite }: Totals): string {
 
 function SiteNumbers({ store, shown, source, clip, totals }: SiteProps & { totals: Totals[] }) {
   const { run } = shown;
-  const [answer, retry] = useLoaded(() => source.clip(run, clip), [run, clip.name]);
+  const [answer, retry] = useLoaded(() => source.clip(run, clip), [run, clip.id]);
   const [asTable, setAsTable] = useState(false);
   if (answer.failure) {
     return (

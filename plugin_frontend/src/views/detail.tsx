@@ -1,6 +1,7 @@
 import { useMemo, useState } from 'preact/hooks';
 import type { Run } from '../api/schema.gen';
 import { reading } from '../model/cell';
+import { columnsOf, fullName } from '../model/columns';
 import { about as aboutGradient, firsts } from '../model/nonfinite';
 import { LINES } from '../model/palette';
 import { align, nearest, stretches, type Track } from '../model/series';
@@ -59,7 +60,7 @@ export function Detail({ store, shown, source, selection }: Props) {
           ✕
         </button>
       </header>
-      <Firsts store={store} entries={notFinite} named={selection.loss === ''} />
+      <Firsts store={store} run={run} entries={notFinite} named={selection.loss === ''} />
       {!known && <p class="muted">This run has no such variable.</p>}
       {answer.failure && (
         <p>
@@ -104,19 +105,21 @@ function OverTime({ store, run, tracks, selection }: OverTimeProps) {
   const [asTable, setAsTable] = useState(false);
   const [hidden, setHidden] = useState<ReadonlySet<string>>(new Set());
   const theme = store.theme.value;
-  const name = (track: Track) => run.losses[track.loss]?.name ?? '';
+  const columns = columnsOf(run);
+  const id = (track: Track) => columns[track.column]?.id ?? '';
   const crowded = selection.loss !== '' && tracks.length > 4;
   const lines = tracks.map((track): Line => {
     const colors = LINES[theme];
+    const column = columns[track.column];
     return {
-      label: name(track),
-      color: colors[track.loss % colors.length] ?? '#888888',
-      dashed: track.loss >= colors.length,
-      strong: name(track) === selection.loss,
-      faint: crowded && name(track) !== selection.loss,
+      label: column ? fullName(column) : '',
+      color: colors[track.column % colors.length] ?? '#888888',
+      dashed: track.column >= colors.length,
+      strong: id(track) === selection.loss,
+      faint: crowded && id(track) !== selection.loss,
     };
   });
-  const shownAt = tracks.flatMap((track, i) => (hidden.has(name(track)) ? [] : [i]));
+  const shownAt = tracks.flatMap((track, i) => (hidden.has(id(track)) ? [] : [i]));
   const visibleTracks = shownAt.map((i) => tracks[i] as Track);
   const visibleLines = shownAt.map((i) => lines[i] as Line);
   const data = useMemo(
@@ -137,7 +140,16 @@ function OverTime({ store, run, tracks, selection }: OverTimeProps) {
   const strips = visibleTracks.flatMap((track, i): Strip[] => {
     const found = stretches(track);
     const line = visibleLines[i] as Line;
-    return found.length > 0 ? [{ label: line.label, color: line.color, stretches: found }] : [];
+    return found.length > 0
+      ? [
+          {
+            label: line.label,
+            short: columns[track.column]?.short ?? '',
+            color: line.color,
+            stretches: found,
+          },
+        ]
+      : [];
   });
   return (
     <section aria-label="Norm over time">
@@ -157,15 +169,15 @@ function OverTime({ store, run, tracks, selection }: OverTimeProps) {
           </button>
         </div>
       </div>
-      <ul class="keys" aria-label="Losses">
-        {lines.map((line) => (
-          <li key={line.label}>
+      <ul class="keys" aria-label="Lines">
+        {lines.map((line, i) => (
+          <li key={i}>
             <button
               type="button"
               class={line.strong ? 'key strong' : 'key'}
-              aria-pressed={!hidden.has(line.label)}
+              aria-pressed={!hidden.has(id(tracks[i] as Track))}
               title={`${line.label}: show or hide`}
-              onClick={() => setHidden(toggled(hidden, line.label))}
+              onClick={() => setHidden(toggled(hidden, id(tracks[i] as Track)))}
             >
               <span
                 class={line.dashed ? 'swatch dashed' : 'swatch'}

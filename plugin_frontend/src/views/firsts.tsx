@@ -1,17 +1,19 @@
-import type { Nonfinite } from '../api/schema.gen';
+import type { Nonfinite, Run } from '../api/schema.gen';
 import { firstWords } from '../model/nonfinite';
 import type { Store } from '../model/store';
-import { count, visible } from '../model/text';
+import { count } from '../model/text';
+import { ColumnName } from './column-name';
 
 interface Props {
   store: Store;
+  run: Run;
   entries: readonly Nonfinite[];
   /** Whether it must be said which loss it is. */
   named: boolean;
 }
 
 /** When gradients stopped being finite; each step is a way there. */
-export function Firsts({ store, entries, named }: Props) {
+export function Firsts({ store, run, entries, named }: Props) {
   if (entries.length === 0) return null;
   return (
     <ul class="firsts" aria-label="Not finite">
@@ -19,7 +21,7 @@ export function Firsts({ store, entries, named }: Props) {
         <li key={`${entry.loss} ${entry.state}`}>
           {named && (
             <>
-              <bdi>{visible(entry.loss)}</bdi>:{' '}
+              <ColumnName run={run} id={entry.loss} />:{' '}
             </>
           )}
           {firstWords(entry)}{' '}

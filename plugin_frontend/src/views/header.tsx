@@ -35,21 +35,11 @@ export function Header({ store }: { store: Store }) {
       )}
       <div class="tabs" role="tablist" aria-label="Views">
         <TabButton store={store} tab="matrix" name="Matrix" />
-        <TabButton store={store} tab="clipping" name="Clipping" badge={run?.clips.length ?? 0} />
-        <TabButton
-          store={store}
-          tab="missing"
-          name="Missing"
-          badge={missing}
-          strong={missing > 0}
-        />
-        <TabButton
-          store={store}
-          tab="nonfinite"
-          name="Not finite"
-          badge={nonfinite}
-          strong={nonfinite > 0}
-        />
+        <TabButton store={store} tab="clipping" name="Clipping" badge={run?.clips.length} />
+        <TabButton store={store} tab="updates" name="Updates" badge={run?.optimizers.length} />
+        <TabButton store={store} tab="conflicts" name="Conflicts" badge={run?.cosines.length} />
+        <TabButton store={store} tab="missing" name="Missing" badge={missing} strong />
+        <TabButton store={store} tab="nonfinite" name="Not finite" badge={nonfinite} strong />
       </div>
       <span class="gradient-label" title="What tape.gradient returned, before any clipping">
         {run && sayLabels(run.losses.map(({ label }) => label))}
@@ -58,19 +48,24 @@ export function Header({ store }: { store: Store }) {
   );
 }
 
-/** Which gradient the numbers are of. Losses mostly share one label; else all are said. */
+const FEW_LABELS = 2;
+
+/** Which gradient the numbers are of. Losses mostly share one label. */
 function sayLabels(labels: readonly Label[]): string {
   const texts = [...new Set(labels.map(({ text }) => text))];
   if (texts.length === 0) return '';
+  const which = texts.length <= FEW_LABELS ? texts.join('; ') : 'see the head of each column';
   const counted = labels.every(({ step_source }) => step_source === 'calls');
-  return `Gradients: ${texts.join('; ')}${counted ? ' · step = number of the call' : ''}`;
+  return `Gradients: ${which}${counted ? ' · step = number of the call' : ''}`;
 }
 
 interface TabProps {
   store: Store;
   tab: Tab;
   name: string;
-  badge?: number;
+  /** How much there is to see; none: nothing is recorded, and the tab says how to. */
+  badge?: number | undefined;
+  /** What there is to see is worth a look. */
   strong?: boolean;
 }
 
@@ -79,7 +74,7 @@ function TabButton({ store, tab, name, badge, strong = false }: TabProps) {
   return (
     <button
       type="button"
-      class="tab"
+      class={badge === 0 ? 'tab none' : 'tab'}
       role="tab"
       id={`tab-${tab}`}
       aria-selected={selected}

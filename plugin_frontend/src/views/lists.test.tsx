@@ -1,9 +1,8 @@
 import { cleanup, fireEvent, render, screen } from '@testing-library/preact';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { ClipNumbers } from '../model/clipping';
-import { makeClip, makeFrame, makeRun } from '../model/fixtures';
+import { makeClip, makeFrame, makeRun, makeSource } from '../model/fixtures';
 import { Names } from '../model/order';
-import type { Source } from '../model/source';
 import { type Shown, Store } from '../model/store';
 import { Clipping } from './clipping';
 import { MissingList } from './missing';
@@ -14,7 +13,6 @@ import { Teach } from './teach';
 // A canvas is what jsdom has not.
 vi.mock('./chart', () => ({ Chart: ({ label }: { label: string }) => <p>{label}</p> }));
 
-const NOT_ASKED = () => Promise.reject(new Error('not asked for'));
 const CLIP = makeClip({
   name: 'all',
   steps: [0, 10],
@@ -22,19 +20,14 @@ const CLIP = makeClip({
   clipped: [400, 812],
   nonfinite: [0, 3],
 });
-const SOURCE: Source = {
-  index: NOT_ASKED,
-  run: NOT_ASKED,
-  matrix: NOT_ASKED,
-  tracks: async () => [],
-  wholeTracks: async () => [],
+const SOURCE = makeSource({
   // Threshold, before, after, scale; then before and after of w1 and w2.
   clip: async () =>
     new ClipNumbers(
       CLIP,
       new Float32Array([1, 5, 1, 0.2, 1, 21.74, 1, 0.046, 3, 0.6, 4, 0.8, 3, 0.1, 21.5, 1]),
     ),
-};
+});
 
 function shownRun(change: Partial<Shown['run']>): Shown {
   const run = { ...makeRun(['w1', 'w2'], ['loss'], [0, 10]), ...change };
@@ -120,6 +113,7 @@ it('lists what is not finite, and leads to its step and cell', () => {
     pattern: 'once' as const,
     count: 1,
     asked: 2,
+    exact: true,
     where: null,
   };
   const shown = shownRun({ nonfinite: [entry] });
@@ -130,6 +124,26 @@ it('lists what is not finite, and leads to its step and cell', () => {
   fireEvent.click(screen.getByRole('button', { name: 'step 10' }));
   expect(store.selection.value).toEqual({ variable: 'w1', loss: 'loss' });
   expect([store.tab.value, store.chosen.value]).toEqual(['matrix', 10]);
+});
+
+it('counts steps that were skipped apart from faults', () => {
+  const overflows = [{ loss: 'loss', variables: 2, records: 3, steps: [0, 10] }];
+  const shown = shownRun({ overflows });
+  const store = storeOf(shown);
+  render(<NonfiniteList store={store} shown={shown} />);
+  expect(screen.getByText('All gradients are finite')).toBeTruthy();
+  const skipped = screen.getByRole('region', { name: 'Skipped steps' });
+  expect(skipped.textContent).toContain('loss: 2 gradients not finite, in 3 skipped steps: 0, 10');
+  fireEvent.click(screen.getByRole('button', { name: '10' }));
+  expect([store.tab.value, store.chosen.value]).toEqual(['matrix', 10]);
+});
+
+it('says where in the flow of gradients a site clips', () => {
+  const label = { ...CLIP.label, subtitle: 'reduced', text: 'after the all-reduce' };
+  const shown = shownRun({ clips: [{ ...CLIP, label }] });
+  render(<Clipping store={storeOf(shown)} shown={shown} source={SOURCE} />);
+  const site = screen.getByRole('region', { name: 'Clip site all (reduced)' });
+  expect(site.textContent).toContain('Clipped after the all-reduce.');
 });
 
 it('shows problems, and that only tracing was seen', () => {

@@ -1,32 +1,23 @@
 import { cleanup, fireEvent, render, screen, within } from '@testing-library/preact';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { makeFrame, makeRun } from '../model/fixtures';
+import { type Cell, makeFrame, makeOptimizer, makeRun, makeSource } from '../model/fixtures';
 import { Names } from '../model/order';
-import type { Source } from '../model/source';
 import { Store } from '../model/store';
 import { Matrix } from './matrix';
 
 const HOSTILE = '<img src=x onerror=alert(1)>';
 
-const SOURCE: Source = {
-  index: () => Promise.reject(new Error('not asked for')),
-  run: () => Promise.reject(new Error('not asked for')),
-  matrix: () => Promise.reject(new Error('not asked for')),
-  clip: () => Promise.reject(new Error('not asked for')),
-  tracks: async () => [],
-  wholeTracks: async () => [],
-};
+const SOURCE = makeSource();
 
-function open(): Store {
+const RUN = () => makeRun(['enc/kernel', 'enc/bias', HOSTILE], ['recon', 'kl'], [0, 40]);
+const CELLS: Cell[][] = [
+  [0.5, 'zero', 'inf'],
+  ['none', 'nan', 3e-7],
+];
+
+function open(run = RUN(), cells = CELLS): Store {
   const store = new Store(SOURCE);
-  const run = makeRun(['enc/kernel', 'enc/bias', HOSTILE], ['recon', 'kl'], [0, 40]);
-  const frame = makeFrame(
-    [
-      [0.5, 'zero', 'inf'],
-      ['none', 'nan', 3e-7],
-    ],
-    40,
-  );
+  const frame = makeFrame(cells, 40);
   store.shown.value = { run, names: new Names(run.variables), frame };
   const { container } = render(<Matrix store={store} shown={store.shown.value} source={SOURCE} />);
   container.ownerDocument.body.append(container);
@@ -147,5 +138,32 @@ describe('the matrix', () => {
     expect(cell('recon, enc/kernel: norm 0.50').getAttribute('aria-describedby')).toBe(tip.id);
     fireEvent.keyDown(screen.getByRole('grid'), { key: 'Escape' });
     expect(screen.queryByRole('tooltip')).toBeNull();
+  });
+
+  it('sets apart the parts of a sum, replicas and what reached an optimizer', () => {
+    const run = RUN();
+    Object.assign(run.losses[1] ?? {}, { total: 0, part_of: 'recon' });
+    Object.assign(run.losses[0] ?? {}, {
+      label: { ...(run.losses[0]?.label ?? {}), subtitle: 'replica 1 of 2' },
+    });
+    run.optimizers = [makeOptimizer({ variables: [0], steps: [0] })];
+    const store = open(run, [...CELLS, [0.25, 'absent', 'skipped']]);
+    const heads = screen
+      .getAllByRole('columnheader')
+      .map((head) => head.getAttribute('aria-label'));
+    expect(heads).toEqual([
+      null,
+      'recon (replica 1 of 2)',
+      'kl (part of recon)',
+      'reached adam (Adam)',
+    ]);
+    expect(screen.getByRole('columnheader', { name: /^kl/ }).textContent).toContain('=');
+    expect(cell('reached adam (Adam), enc/kernel: norm 0.25')).toBeTruthy();
+    expect(
+      cell(`reached adam (Adam), ${HOSTILE}: skipped step: the loss scale had overflowed`)
+        .textContent,
+    ).toBe('skip');
+    fireEvent.click(cell('reached adam (Adam), enc/kernel: norm 0.25'));
+    expect(store.selection.value).toEqual({ variable: 'enc/kernel', loss: '→adam' });
   });
 });

@@ -1,8 +1,9 @@
 import { useLayoutEffect, useMemo, useRef, useState } from 'preact/hooks';
+import { columnsOf } from '../model/columns';
 import { moved, type Place, windowOf } from '../model/grid';
 import type { Source } from '../model/source';
 import type { Shown, Store } from '../model/store';
-import { cellAt, FOOT, HEAD, placeOf, ROW, scrollTo, type Widths } from './grid-dom';
+import { cellAt, FOOT, headOf, type Measures, placeOf, ROW, scrollTo } from './grid-dom';
 import { MatrixBody } from './matrix-body';
 import { MatrixFoot } from './matrix-foot';
 import { MatrixHead } from './matrix-head';
@@ -20,25 +21,32 @@ interface Props {
   source: Source;
 }
 
-/** Variables down, losses across: a real table of which only the rows in view exist. */
+/**
+ * Variables down; losses, then optimizers, across.
+ *
+ * A real table of which only the rows and columns in view exist.
+ */
 export function Matrix({ store, shown, source }: Props) {
   const side = useRef<HTMLDivElement>(null);
   const grid = useRef<HTMLDivElement>(null);
   const size = useSize(side);
   const view = useSize(grid);
   const [top, setTop] = useState(0);
+  const [left, setLeft] = useState(0);
   const [active, setActive] = useState<Place>(START);
   const [tip, setTip] = useState<Place | null>(null);
   const wantsFocus = useRef(false);
 
   const { run, frame } = shown;
   const rows = store.rows.value;
-  const losses = run.losses.length;
-  const inner = Math.max(ROW, view.height - HEAD - FOOT);
+  const columns = columnsOf(run);
+  const head = headOf(columns);
+  const inner = Math.max(ROW, view.height - head - FOOT);
   const drawn = windowOf(top, inner, ROW, rows.length);
   const overflows = rows.length * ROW > inner && frame !== null;
-  const widths = columnWidths(size.width - (overflows ? MAP : 0) - 16, losses);
-  const place = clamp(active, rows.length, losses);
+  const measures = useMeasures(size.width - (overflows ? MAP : 0) - 16, columns.length, head);
+  const across = columnWindow(left, view.width, measures, columns.length);
+  const place = clamp(active, rows.length, columns.length);
 
   useLayoutEffect(() => {
     if (!wantsFocus.current) return;
@@ -63,14 +71,15 @@ export function Matrix({ store, shown, source }: Props) {
   const goTo = (next: Place) => {
     const box = grid.current;
     if (!box) return;
-    scrollTo(box, next, widths);
+    scrollTo(box, next, measures);
     wantsFocus.current = true;
     setTop(box.scrollTop);
+    setLeft(box.scrollLeft);
     setActive(next);
   };
 
   const activate = ({ row, column }: Place) => {
-    const loss = run.losses[column]?.name ?? '';
+    const loss = columns[column]?.id ?? '';
     const entry = rows[row];
     if (row < 0) {
       if (loss === '') store.sortBy.value = store.sortBy.value === 'name' ? 'model' : 'name';
@@ -98,7 +107,7 @@ export function Matrix({ store, shown, source }: Props) {
     const page = Math.max(1, Math.floor(inner / ROW) - 1);
     const next = moved(place, event.key, event.ctrlKey || event.metaKey, {
       rows,
-      columns: losses,
+      columns: columns.length,
       page,
     });
     if (!next) return;
@@ -118,6 +127,7 @@ export function Matrix({ store, shown, source }: Props) {
           ref={grid}
           onScroll={(event) => {
             setTop(event.currentTarget.scrollTop);
+            setLeft(event.currentTarget.scrollLeft);
             setTip(null);
           }}
           onKeyDown={onKeyDown}
@@ -144,26 +154,33 @@ export function Matrix({ store, shown, source }: Props) {
           <table
             // biome-ignore lint/a11y/noNoninteractiveElementToInteractiveRole: cells take the focus, so it is a grid
             role="grid"
-            aria-label="Gradients: variables by losses"
+            aria-label="Gradients: variables by losses and optimizers"
             aria-rowcount={rows.length + 2}
-            aria-colcount={losses + 1}
+            aria-colcount={columns.length + 1}
             aria-busy={frame?.step !== store.step.value}
-            style={{ width: `${widths.name + widths.cell * losses}px` }}
+            style={{ width: `${measures.name + measures.cell * columns.length}px` }}
           >
             <colgroup>
-              <col style={{ width: `${widths.name}px` }} />
-              {run.losses.map(({ name }) => (
-                <col key={name} style={{ width: `${widths.cell}px` }} />
+              <col style={{ width: `${measures.name}px` }} />
+              {columns.map(({ id }) => (
+                <col key={id} style={{ width: `${measures.cell}px` }} />
               ))}
             </colgroup>
-            <MatrixHead store={store} run={run} active={place} cell={widths.cell} />
+            <MatrixHead
+              store={store}
+              run={run}
+              active={place}
+              cell={measures.cell}
+              height={head}
+              across={across}
+            />
             {frame && (
               <MatrixBody
                 shown={shown}
                 frame={frame}
                 rows={rows}
-                first={drawn.first}
-                end={drawn.end}
+                drawn={drawn}
+                across={across}
                 rowHeight={ROW}
                 active={place}
                 tip={tip}
@@ -176,6 +193,7 @@ export function Matrix({ store, shown, source }: Props) {
               <MatrixFoot
                 run={run}
                 frame={frame}
+                across={across}
                 row={rows.length}
                 active={place}
                 domain={store.domain.value}
@@ -205,22 +223,28 @@ export function Matrix({ store, shown, source }: Props) {
         <Tooltip
           shown={shown}
           source={source}
-          at={{ loss: tip.column, variable: tipRow.variable, box: tipBox }}
+          at={{ column: tip.column, variable: tipRow.variable, box: tipBox }}
         />
       )}
     </div>
   );
 }
 
-function columnWidths(width: number, losses: number): Widths {
+function useMeasures(width: number, columns: number, head: number): Measures {
   return useMemo(() => {
-    const cell = Math.floor((width * 0.66) / Math.max(losses, 1));
+    const cell = Math.floor((width * 0.66) / Math.max(columns, 1));
     const fitted = Math.min(128, Math.max(54, cell));
     // Where it must scroll sideways anyway, names may as well be readable.
-    const least = fitted * losses + 170 > width ? 240 : 170;
-    const name = Math.max(least, Math.min(380, width - fitted * losses));
-    return { name, cell: fitted };
-  }, [width, losses]);
+    const least = fitted * columns + 170 > width ? 240 : 170;
+    const name = Math.max(least, Math.min(380, width - fitted * columns));
+    return { name, cell: fitted, head };
+  }, [width, columns, head]);
+}
+
+/** The columns in view; all of them while nothing is known of the view. */
+function columnWindow(left: number, width: number, { name, cell }: Measures, columns: number) {
+  if (width === 0) return { first: 0, end: columns };
+  return windowOf(left, Math.max(cell, width - name), cell, columns, 2);
 }
 
 function clamp(place: Place, rows: number, columns: number): Place {

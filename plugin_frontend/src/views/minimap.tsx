@@ -24,9 +24,9 @@ export function Minimap({ frame, rows, domain, theme, height, from, to, onMove }
   const lines = Math.min(rows.length, Math.max(1, Math.floor(height)));
   useLayoutEffect(() => {
     const context = canvas.current?.getContext('2d');
-    if (!context || frame.losses === 0) return;
+    if (!context || frame.columns === 0) return;
     const pixels = paint(frame, rows, lines, domain, theme);
-    context.putImageData(new ImageData(pixels, frame.losses, lines), 0, 0);
+    context.putImageData(new ImageData(pixels, frame.columns, lines), 0, 0);
   }, [frame, rows, lines, domain, theme]);
   const move = (event: PointerEvent) => {
     const map = event.currentTarget as HTMLElement;
@@ -37,7 +37,7 @@ export function Minimap({ frame, rows, domain, theme, height, from, to, onMove }
   };
   return (
     <div class="minimap" aria-hidden="true" onPointerDown={move} onPointerMove={move}>
-      <canvas ref={canvas} width={Math.max(1, frame.losses)} height={lines} />
+      <canvas ref={canvas} width={Math.max(1, frame.columns)} height={lines} />
       <div class="window" style={{ top: `${from * 100}%`, height: `${(to - from) * 100}%` }} />
     </div>
   );

@@ -1,8 +1,7 @@
 import { howOften, pairs, since, span } from '../model/missing';
 import type { Shown, Store } from '../model/store';
-import { counted, visible } from '../model/text';
-import { Variables } from './variables';
-import { Where } from './where';
+import { counted } from '../model/text';
+import { FateTable } from './fate-table';
 
 /** Which losses do not reach which variables. */
 export function MissingList({ store, shown }: { store: Store; shown: Shown }) {
@@ -25,42 +24,24 @@ export function MissingList({ store, shown }: { store: Store; shown: Shown }) {
         computed after the tape ended. An optimizer leaves such variables as they are, and sums with
         a None fail.
       </p>
-      <div class="wide">
-        <table class="data">
-          <thead>
-            <tr>
-              <th scope="col">Loss</th>
-              <th scope="col">Variables</th>
-              <th scope="col">Since</th>
-              <th scope="col">None</th>
-              <th scope="col">Asked for at</th>
-            </tr>
-          </thead>
-          <tbody>
-            {missing.map((entry) => (
-              <tr key={`${entry.loss} ${entry.variables.join()}`}>
-                <th scope="row">
-                  <bdi>{visible(entry.loss)}</bdi>
-                </th>
-                <td>
-                  <Variables
-                    names={entry.variables}
-                    onChoose={(variable) => store.lead({ variable, loss: entry.loss })}
-                  />
-                </td>
-                <td>
-                  {since(entry)}
-                  <div class="muted">{span(entry)}</div>
-                </td>
-                <td style={{ whiteSpace: 'nowrap' }}>{howOften(entry)}</td>
-                <td>
-                  <Where place={entry.where} />
-                </td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      </div>
+      <FateTable
+        run={shown.run}
+        entries={missing}
+        keyOf={({ loss, variables }) => `${loss} ${variables.join()}`}
+        onChoose={({ loss }, variable) => store.lead({ variable, loss })}
+        columns={[
+          {
+            head: 'Since',
+            cell: (entry) => (
+              <>
+                {since(entry)}
+                <div class="muted">{span(entry)}</div>
+              </>
+            ),
+          },
+          { head: 'None', cell: (entry) => <span class="whole">{howOften(entry)}</span> },
+        ]}
+      />
     </div>
   );
 }

@@ -1,11 +1,11 @@
-import type { Nonfinite } from '../api/schema.gen';
+import type { Nonfinite, Overflow } from '../api/schema.gen';
 import { pairs } from '../model/missing';
 import { howOften, spots } from '../model/nonfinite';
 import { STATE_SHORT, STATE_SIGN } from '../model/statistic';
 import type { Shown, Store } from '../model/store';
-import { count, counted, visible } from '../model/text';
-import { Variables } from './variables';
-import { Where } from './where';
+import { count, counted } from '../model/text';
+import { ColumnName } from './column-name';
+import { FateTable } from './fate-table';
 
 interface Props {
   store: Store;
@@ -14,66 +14,55 @@ interface Props {
 
 /** Which gradients held NaN or infinity, and since when: the earliest first. */
 export function NonfiniteList({ store, shown }: Props) {
-  const { nonfinite } = shown.run;
-  if (nonfinite.length === 0) {
-    return (
-      <div class="sheet">
-        <h2>All gradients are finite</h2>
-        <p class="muted">No recorded gradient held NaN or infinity.</p>
-      </div>
-    );
-  }
+  const { nonfinite, overflows } = shown.run;
   return (
     <div class="sheet missing">
+      {nonfinite.length === 0 ? (
+        <>
+          <h2>All gradients are finite</h2>
+          <p class="muted">
+            No recorded gradient held NaN or infinity
+            {overflows.length > 0 && ', but for the skipped steps below'}.
+          </p>
+        </>
+      ) : (
+        <Faults store={store} shown={shown} />
+      )}
+      {overflows.length > 0 && <Overflows store={store} shown={shown} />}
+    </div>
+  );
+}
+
+function Faults({ store, shown }: Props) {
+  const { nonfinite } = shown.run;
+  const watched = nonfinite.every(({ exact }) => exact);
+  return (
+    <>
       <h2>{counted(pairs(nonfinite), 'gradient')} not finite</h2>
       <p class="muted">
         At least one element was NaN or infinite. What went wrong first is on top: later ones often
         only follow from it, once the weights themselves are NaN.
+        {watched && ' First steps are exact: the sentinel watched every call between the records.'}
       </p>
-      <div class="wide">
-        <table class="data">
-          <thead>
-            <tr>
-              <th scope="col">Loss</th>
-              <th scope="col">Variables</th>
-              <th scope="col">State</th>
-              <th scope="col">When</th>
-              <th scope="col">Records</th>
-              <th scope="col">Asked for at</th>
-            </tr>
-          </thead>
-          <tbody>
-            {nonfinite.map((entry) => (
-              <tr key={`${entry.loss} ${entry.state} ${entry.variables.join()}`}>
-                <th scope="row">
-                  <bdi>{visible(entry.loss)}</bdi>
-                </th>
-                <td>
-                  <Variables
-                    names={entry.variables}
-                    onChoose={(variable) =>
-                      store.lead({ variable, loss: entry.loss }, entry.first_step)
-                    }
-                  />
-                </td>
-                <td>
-                  <span class={`sign s-${entry.state}`} title={STATE_SHORT[entry.state]}>
-                    {STATE_SIGN[entry.state]}
-                  </span>
-                </td>
-                <td>
-                  <Spots store={store} entry={entry} />
-                </td>
-                <td style={{ whiteSpace: 'nowrap' }}>{howOften(entry)}</td>
-                <td>
-                  <Where place={entry.where} />
-                </td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      </div>
-    </div>
+      <FateTable
+        run={shown.run}
+        entries={nonfinite}
+        keyOf={({ loss, state, variables }) => `${loss} ${state} ${variables.join()}`}
+        onChoose={({ loss, first_step }, variable) => store.lead({ variable, loss }, first_step)}
+        columns={[
+          {
+            head: 'State',
+            cell: ({ state }) => (
+              <span class={`sign s-${state}`} title={STATE_SHORT[state]}>
+                {STATE_SIGN[state]}
+              </span>
+            ),
+          },
+          { head: 'When', cell: (entry) => <Spots store={store} entry={entry} /> },
+          { head: 'Records', cell: (entry) => <span class="whole">{howOften(entry)}</span> },
+        ]}
+      />
+    </>
   );
 }
 
@@ -94,6 +83,53 @@ function Spots({ store, entry }: { store: Store; entry: Nonfinite }) {
           </button>
         </div>
       ))}
+    </>
+  );
+}
+
+/** Steps named before the rest is only counted. */
+const MOST = 24;
+
+function Overflows({ store, shown }: Props) {
+  return (
+    <section class="overflows" aria-label="Skipped steps">
+      <h2>Skipped steps: loss scale overflow</h2>
+      <p class="muted">
+        No fault. Mixed precision multiplies the loss before its gradients are taken; now and then
+        the product is too large for float16. The optimizer then leaves the update out and lowers
+        the scale.
+      </p>
+      <ul>
+        {shown.run.overflows.map((entry) => (
+          <li key={entry.loss}>
+            <ColumnName run={shown.run} id={entry.loss} />: {counted(entry.variables, 'gradient')}{' '}
+            not finite, in {counted(entry.records, 'skipped step')}:{' '}
+            <Steps store={store} entry={entry} />
+          </li>
+        ))}
+      </ul>
+    </section>
+  );
+}
+
+function Steps({ store, entry: { loss, steps } }: { store: Store; entry: Overflow }) {
+  return (
+    <>
+      {steps.slice(0, MOST).map((step, i) => (
+        <>
+          {i > 0 && ', '}
+          <button
+            key={step}
+            type="button"
+            class="link"
+            title="Show this step in the matrix"
+            onClick={() => store.lead({ variable: '', loss }, step)}
+          >
+            {count(step)}
+          </button>
+        </>
+      ))}
+      {steps.length > MOST && ` and ${count(steps.length - MOST)} more`}
     </>
   );
 }

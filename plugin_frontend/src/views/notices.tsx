@@ -32,7 +32,7 @@ export function Notices({ store, shown }: { store: Store; shown: Shown | null })
           <span class="text">
             {traced.length === shown?.run.losses.length
               ? 'Only tracing was seen: the program ended before the first number came. What is None is known all the same.'
-              : `Of ${traced.map(({ name }) => `"${name}"`).join(', ')} only tracing was seen: no number came.`}
+              : `Of ${traced.map(({ name, label }) => `"${name}"${label.subtitle && ` (${label.subtitle})`}`).join(', ')} only tracing was seen: no number came.`}
           </span>
         </div>
       )}

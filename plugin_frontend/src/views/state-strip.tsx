@@ -53,10 +53,10 @@ export function StateStrip({ strips, from, to, left, width, right, onStep }: Pro
           <rect width="1.6" height="5" fill="var(--none-edge)" />
         </pattern>
       </defs>
-      {strips.map(({ label, color, stretches }, i) => (
+      {strips.map(({ label, short = label, color, stretches }, i) => (
         <g key={label} transform={`translate(0 ${i * LINE})`}>
           <text x={left - 16} y={LINE - 5} text-anchor="end">
-            {shortened(label)}
+            {shortened(short)}
             <title>{label}</title>
           </text>
           <rect x={left - 12} y={LINE / 2 - 1.5} width="8" height="3" fill={color} />
@@ -160,7 +160,7 @@ function Mark({ label, stretch, x }: MarkProps) {
         fill={look?.fill}
         stroke={look?.edge}
         stroke-width="1"
-        stroke-dasharray={state === 'none' ? '2 2' : undefined}
+        stroke-dasharray={state === 'none' || state === 'skipped' ? '2 2' : undefined}
       />
       {width > 30 ? (
         <text
@@ -181,6 +181,7 @@ const LOOKS: Record<string, { fill: string; edge: string; ink: string }> = {
   none: { fill: 'url(#hatch)', edge: 'var(--none-edge)', ink: 'var(--text)' },
   zero: { fill: 'var(--bg)', edge: 'var(--control)', ink: 'var(--text)' },
   nan: { fill: 'var(--nan-bg)', edge: 'var(--nan-bg)', ink: 'var(--nan-ink)' },
+  skipped: { fill: 'var(--warn-soft)', edge: 'var(--warn)', ink: 'var(--text)' },
   inf: { fill: 'var(--inf-bg)', edge: 'var(--accent)', ink: 'var(--inf-ink)' },
 };
 

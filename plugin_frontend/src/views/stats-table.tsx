@@ -1,5 +1,6 @@
 import { shownStep, stateWords, statistics } from '../model/cell';
-import { lossesOf } from '../model/series';
+import { columnsOf } from '../model/columns';
+import { columnsWith } from '../model/series';
 import type { Shown } from '../model/store';
 import { count, visible } from '../model/text';
 import { Name } from './name';
@@ -7,19 +8,20 @@ import { Name } from './name';
 interface Props {
   shown: Shown;
   variable: number;
-  /** The loss that was clicked, or empty. */
+  /** Id of the column that was clicked, or empty. */
   loss: string;
 }
 
-/** All statistics of a variable at the step shown, one column a loss. */
+/** All statistics of a variable at the step shown, one column a loss or an optimizer. */
 export function StatsTable({ shown, variable, loss }: Props) {
   const { run, frame } = shown;
   if (!frame) return null;
-  const isChosen = (i: number) => run.losses[i]?.name === loss;
-  const losses = lossesOf(run, variable);
+  const all = columnsOf(run);
+  const isChosen = (i: number) => all[i]?.id === loss;
+  const shownOnes = columnsWith(run, variable);
   // The one that was asked about comes first: with twenty losses it might be out of sight.
-  losses.sort((a, b) => Number(isChosen(b)) - Number(isChosen(a)) || a - b);
-  const columns = losses.map(
+  shownOnes.sort((a, b) => Number(isChosen(b)) - Number(isChosen(a)) || a - b);
+  const columns = shownOnes.map(
     (i) => new Map(statistics(run, frame, i, variable).map((line) => [line.name, line])),
   );
   const names = [...new Set(columns.flatMap((column) => [...column.keys()]))];
@@ -30,12 +32,13 @@ export function StatsTable({ shown, variable, loss }: Props) {
         <table class="data">
           <thead>
             <tr>
-              <th scope="col">Loss</th>
-              {losses.map((i) => {
-                const name = run.losses[i]?.name ?? '';
+              <th scope="col">Of</th>
+              {shownOnes.map((i) => {
+                const { id = '', title = '', subtitle = '' } = all[i] ?? {};
                 return (
-                  <th key={name} scope="col" class="number" title={name}>
-                    {name === loss ? <strong>{visible(name)}</strong> : <Name text={name} />}
+                  <th key={id} scope="col" class="number" title={title}>
+                    {id === loss ? <strong>{visible(title)}</strong> : <Name text={title} />}
+                    {subtitle && <div class="muted">{visible(subtitle)}</div>}
                   </th>
                 );
               })}
@@ -44,7 +47,7 @@ export function StatsTable({ shown, variable, loss }: Props) {
           <tbody>
             <tr>
               <th scope="row">state</th>
-              {losses.map((i) => {
+              {shownOnes.map((i) => {
                 const step = shownStep(run, frame, i, variable);
                 return (
                   <td key={i} class="number">
@@ -59,7 +62,7 @@ export function StatsTable({ shown, variable, loss }: Props) {
             {names.map((name) => (
               <tr key={name}>
                 <th scope="row">{name}</th>
-                {losses.map((i, column) => {
+                {shownOnes.map((i, column) => {
                   const line = columns[column]?.get(name);
                   return (
                     <td key={i} class={line?.bad ? 'number bad' : 'number'}>

@@ -1,5 +1,6 @@
 import type { Store } from '../model/store';
 import { count } from '../model/text';
+import { SliderMarks } from './slider-marks';
 
 /** Chooses a recorded step: one notch of the slider is one record. */
 export function StepSlider({ store }: { store: Store }) {
@@ -22,18 +23,21 @@ export function StepSlider({ store }: { store: Store }) {
         >
           <Arrow left />
         </button>
-        <input
-          type="range"
-          aria-label="Step"
-          aria-valuetext={`step ${count(step)}, ${place}`}
-          min={0}
-          max={Math.max(steps.length - 1, 0)}
-          step={1}
-          value={position}
-          style={{ '--done': `${(position / Math.max(steps.length - 1, 1)) * 100}%` }}
-          disabled={steps.length < 2}
-          onInput={(event) => store.chooseStep(steps[Number(event.currentTarget.value)] ?? step)}
-        />
+        <div class="slider">
+          <input
+            type="range"
+            aria-label="Step"
+            aria-valuetext={`step ${count(step)}, ${place}`}
+            min={0}
+            max={Math.max(steps.length - 1, 0)}
+            step={1}
+            value={position}
+            style={{ '--done': `${(position / Math.max(steps.length - 1, 1)) * 100}%` }}
+            disabled={steps.length < 2}
+            onInput={(event) => store.chooseStep(steps[Number(event.currentTarget.value)] ?? step)}
+          />
+          <SliderMarks store={store} />
+        </div>
         <button
           type="button"
           class="button icon"

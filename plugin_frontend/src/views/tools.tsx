@@ -1,7 +1,29 @@
+import { columnsOf, fullName } from '../model/columns';
 import type { SortBy } from '../model/order';
 import type { Store } from '../model/store';
 import { count, counted } from '../model/text';
 import { Legend } from './legend';
+
+/** A regular expression that names of variables must match, on every tab that lists them. */
+export function FilterBox({ store }: { store: Store }) {
+  const filter = store.parsedFilter.value;
+  return (
+    <input
+      class="input"
+      type="search"
+      aria-label="Filter variables by regular expression"
+      placeholder="Filter (regex)"
+      spellcheck={false}
+      autocomplete="off"
+      value={store.filter.value}
+      aria-invalid={'problem' in filter}
+      aria-describedby="filter-says"
+      onInput={(event) => {
+        store.filter.value = event.currentTarget.value;
+      }}
+    />
+  );
+}
 
 /** Filter, order and legend above the matrix. */
 export function Tools({ store }: { store: Store }) {
@@ -12,20 +34,7 @@ export function Tools({ store }: { store: Store }) {
   const all = run?.variables.length ?? 0;
   return (
     <div class="tools">
-      <input
-        class="input"
-        type="search"
-        aria-label="Filter variables by regular expression"
-        placeholder="Filter (regex)"
-        spellcheck={false}
-        autocomplete="off"
-        value={store.filter.value}
-        aria-invalid={problem !== ''}
-        aria-describedby="filter-says"
-        onInput={(event) => {
-          store.filter.value = event.currentTarget.value;
-        }}
-      />
+      <FilterBox store={store} />
       <label class="field">
         Sort
         <select
@@ -51,10 +60,10 @@ export function Tools({ store }: { store: Store }) {
               store.sortLoss.value = event.currentTarget.value;
             }}
           >
-            <option value="">any loss</option>
-            {run?.losses.map(({ name }) => (
-              <option key={name} value={name}>
-                {name}
+            <option value="">any</option>
+            {(run ? columnsOf(run) : []).map((column) => (
+              <option key={column.id} value={column.id}>
+                {fullName(column)}
               </option>
             ))}
           </select>

@@ -1,5 +1,6 @@
 import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { shownStep, spoken, stateCounts, stateWords, statistics } from '../model/cell';
+import { columnsOf, fullName } from '../model/columns';
 import { about, sayFirst } from '../model/nonfinite';
 import { countStates } from '../model/series';
 import type { Source } from '../model/source';
@@ -7,7 +8,8 @@ import type { Shown } from '../model/store';
 import { count, shape, visible } from '../model/text';
 
 export interface TipAt {
-  readonly loss: number;
+  /** Position in the run's columns. */
+  readonly column: number;
   readonly variable: number;
   /** The cell's place on screen. */
   readonly box: DOMRect;
@@ -19,7 +21,7 @@ const GAP = 6;
 export function Tooltip({ shown, source, at }: { shown: Shown; source: Source; at: TipAt }) {
   const element = useRef<HTMLDivElement>(null);
   const { run, frame } = shown;
-  const loss = run.losses[at.loss];
+  const column = columnsOf(run)[at.column];
   const variable = run.variables[at.variable];
   const past = usePast(shown, source, at);
   useLayoutEffect(() => {
@@ -32,13 +34,13 @@ export function Tooltip({ shown, source, at }: { shown: Shown; source: Source; a
     tip.style.top = `${Math.max(GAP, top)}px`;
     tip.style.left = `${Math.max(GAP, left)}px`;
   });
-  if (!frame || !loss || !variable) return null;
-  const state = frame.state(at.loss, at.variable);
-  const words = stateWords(run, at.loss, at.variable, state);
-  const step = shownStep(run, frame, at.loss, at.variable);
+  if (!frame || !column || !variable) return null;
+  const state = frame.state(at.column, at.variable);
+  const words = stateWords(run, at.column, at.variable, state);
+  const step = shownStep(run, frame, at.column, at.variable);
   return (
     <div ref={element} class="tip" role="tooltip" id="cell-tip">
-      <p class="title">{visible(loss.name)}</p>
+      <p class="title">{visible(fullName(column))}</p>
       <p class="of">{visible(variable.name)}</p>
       <p class="of">
         {variable.kind} {shape(variable.shape)} {variable.dtype}
@@ -51,7 +53,7 @@ export function Tooltip({ shown, source, at }: { shown: Shown; source: Source; a
         )}
       </p>
       <dl class="stats">
-        {statistics(run, frame, at.loss, at.variable).map(({ name, value, bad }) => (
+        {statistics(run, frame, at.column, at.variable).map(({ name, value, bad }) => (
           <>
             <dt key={name}>{name}</dt>
             <dd key={`${name} value`}>
@@ -66,14 +68,14 @@ export function Tooltip({ shown, source, at }: { shown: Shown; source: Source; a
           </>
         ))}
       </dl>
-      {about(run.nonfinite, loss.name, variable.name).map((entry) => (
+      {about(run.nonfinite, column.id, variable.name).map((entry) => (
         <p key={entry.state} class="bad">
           {sayFirst(entry)}
         </p>
       ))}
       {past && <p class="of">{past}</p>}
       <span class="hidden">
-        {spoken(loss.name, variable.name, state, Number.NaN, undefined, words)}
+        {spoken(fullName(column), variable.name, state, Number.NaN, undefined, words)}
       </span>
     </div>
   );
@@ -88,13 +90,13 @@ function usePast(shown: Shown, source: Source, at: TipAt): string {
     setPast('');
     const timer = setTimeout(async () => {
       const tracks = await source.tracks(run, at.variable).catch(() => []);
-      const track = tracks.find(({ loss }) => loss === at.loss);
+      const track = tracks.find(({ column }) => column === at.column);
       if (!gone && track && frame) setPast(stateCounts(countStates(track, frame.step)));
     }, 120);
     return () => {
       gone = true;
       clearTimeout(timer);
     };
-  }, [run, frame, at.variable, at.loss, source]);
+  }, [run, frame, at.variable, at.column, source]);
   return past;
 }

@@ -1,5 +1,6 @@
 import type { Run } from '../api/schema.gen';
 import { reading } from '../model/cell';
+import { columnsOf, fullName } from '../model/columns';
 import { lastAtOrBefore, type Track } from '../model/series';
 import { count, visible } from '../model/text';
 
@@ -11,7 +12,12 @@ interface Props {
 
 const MOST = 300;
 
-/** The chart in words: one row a step, one column a loss. */
+function nameOf(run: Run, position: number): string {
+  const column = columnsOf(run)[position];
+  return column ? fullName(column) : '';
+}
+
+/** The chart in words: one row a step, one column a loss or an optimizer. */
 export function TracksTable({ run, tracks, step }: Props) {
   const all = [...new Set(tracks.flatMap(({ steps }) => steps))].sort((a, b) => a - b);
   // A long history as a table is of no use to anybody, and slow: show what is near.
@@ -32,9 +38,9 @@ export function TracksTable({ run, tracks, step }: Props) {
           <thead>
             <tr>
               <th scope="col">Step</th>
-              {tracks.map(({ loss }) => (
-                <th key={loss} scope="col" class="number">
-                  {visible(run.losses[loss]?.name ?? '')}
+              {tracks.map(({ column }) => (
+                <th key={column} scope="col" class="number">
+                  {visible(nameOf(run, column))}
                 </th>
               ))}
             </tr>
@@ -46,7 +52,7 @@ export function TracksTable({ run, tracks, step }: Props) {
                 {tracks.map((track, i) => {
                   const record = positions[i]?.get(at);
                   return (
-                    <td key={track.loss} class="number">
+                    <td key={track.column} class="number">
                       {record === undefined
                         ? ''
                         : reading(
