@@ -14,8 +14,10 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tb_gradscope.recording import keras_internals
+from tb_gradscope.recording import internals, keras_internals
 from tb_gradscope.recording.failure import contained
+from tb_gradscope.recording.parts_of_sum import known_sums
+from tb_gradscope.recording.passes import Target
 
 ADD_LOSS, REGULARIZATION = "add_loss", "regularization"
 
@@ -35,6 +37,14 @@ class Part:
     name: str
     tensors: tuple[Any, ...]
     weight: Any = None
+
+    def weights(self) -> tuple[Any, ...] | None:
+        """Returns the weight for each element of each tensor, None for ones."""
+        if self.weight is None:
+            return None
+        return tuple(
+            tf.broadcast_to(tf.cast(self.weight, one.dtype), tf.shape(one)) for one in self.tensors
+        )
 
 
 class _Seen:
@@ -63,10 +73,19 @@ _seen: contextvars.ContextVar[_Seen | None] = contextvars.ContextVar(
 )
 
 
-def parts_of(loss: Any) -> tuple[Part, ...]:
+def parts_of(loss: Any) -> dict[str, Target]:
     """Returns the parts of a loss that Keras has summed in this step; none if it has not."""
     seen = _seen.get()
-    return () if seen is None else seen.parts_of(loss)
+    parts = () if seen is None else seen.parts_of(loss)
+    found: dict[str, Target] = {}
+    with internals.stop_recording():
+        for part in parts:
+            name, number = part.name, 1
+            while name in found:
+                number += 1
+                name = f"{part.name}_{number}"
+            found[name] = Target(part.tensors, part.weights())
+    return found
 
 
 @contextlib.contextmanager
@@ -86,6 +105,7 @@ def seeing_losses(model: Any) -> Iterator[None]:
             replaced.enter_context(_SUMS.replaced(model))
             if model.optimizer is not None:
                 replaced.enter_context(_SCALES.replaced(model.optimizer))
+            replaced.enter_context(known_sums(parts_of))
             yield
     finally:
         _seen.reset(token)
