@@ -32,7 +32,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 # No greetings from TensorFlow about processors and missing GPUs; its errors still show.
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: help demo test test-python test-page check cases bench proto schema format frontend browser clean
+.PHONY: help demo test test-python test-page test-matrix check cases bench proto schema format frontend browser clean
 
 help:
 	@sed -n '1,/^$$/s/^# \{0,1\}//p' Makefile
