@@ -13,6 +13,7 @@ import numpy as np
 from tb_gradscope.diagnose import judge
 from tb_gradscope.diagnose.finding import SEVERITIES, Finding, Severity
 from tb_gradscope.format import messages
+from tb_gradscope.format.causes import causes
 from tb_gradscope.format.history import Label, LossHistory, Place, RunHistory, Variable
 from tb_gradscope.format.record import COUNTED, GradientRecord
 from tb_gradscope.format.statistics import STATISTIC_COUNT, State, Statistic
@@ -72,6 +73,19 @@ class Live:
             growth = max(8, self._records // 8) if is_asked else self._records
             self._next = self._records + growth
 
+    def explain(self, series: str, schema: Any, step: int, event: Any) -> None:
+        """Takes note of why gradients of a series are None.
+
+        Args:
+          series: whose.
+          schema: its `Schema`.
+          step: when that was found.
+          event: the `Event` that says it.
+        """
+        if series not in self._losses:
+            self._losses[series] = _Latest(schema)
+        self._losses[series].told.append(Told(step, event))
+
     def _judge(self) -> None:
         for finding in judge.findings(self._run()):
             key = (finding.kind, finding.loss, finding.severity)
@@ -91,8 +105,17 @@ class Live:
         for latest in self._losses.values():
             names.update(latest.variables)
         positions = {name: position for position, name in enumerate(names)}
-        losses = tuple(latest.history(positions) for latest in self._losses.values())
+        recorded = [latest for latest in self._losses.values() if latest.has_records]
+        losses = tuple(latest.history(positions) for latest in recorded)
         return RunHistory("", tuple(names.values()), losses, (), (), (), ())
+
+
+@dataclasses.dataclass(frozen=True)
+class Told:
+    """An event, and when."""
+
+    step: int
+    message: Any
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,9 +127,10 @@ class _Record:
 
 
 class _Latest:
-    """The latest records of one series."""
+    """The latest records of one series, and what was told of it."""
 
     def __init__(self, schema: Any) -> None:
+        self.told: list[Told] = []
         self._schema = schema
         self.variables = {
             variable.name: Variable(
@@ -128,6 +152,11 @@ class _Latest:
         self._last = self._first.copy()
         self._made = 0
         self._states = np.full(count, State.OK)
+
+    @property
+    def has_records(self) -> bool:
+        """Tells whether any record came yet."""
+        return bool(self._records)
 
     def add(self, step: int, record: GradientRecord) -> bool:
         """Takes note of a record; tells whether gradients turned to NaN, Inf or None."""
@@ -179,5 +208,5 @@ class _Latest:
             reasons=np.array([record.reason for record in records], np.int64),
             loss_scales=np.ones(count, np.float32),
             spikes=np.zeros((0, 2), np.int64),
-            causes=(),
+            causes=causes([(self.told, list(self.variables))], positions),
         )

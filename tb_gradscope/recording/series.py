@@ -100,6 +100,8 @@ class Series:
         """Writes something rare."""
         self._open(writer, step)
         writer.event(self.id, step, event)
+        if event.causes:
+            self._live.explain(self.id, self.description.schema, step, event)
 
     def write(self, writer: Writer, slot: Slot) -> None:
         """Writes one recorded call."""

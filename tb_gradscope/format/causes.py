@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from tb_gradscope.format import messages
 from tb_gradscope.format.history import Cause, Place
-from tb_gradscope.view.series import Event
 
 _KINDS = {number: name.lower() for name, number in messages.Cause.Kind.items()}
 
 
+class Told(Protocol):
+    """A stored event, and when."""
+
+    @property
+    def step(self) -> int: ...
+    @property
+    def message(self) -> Any: ...
+
+
 def causes(
-    parts: Iterable[tuple[Sequence[Event], Sequence[str]]], positions: dict[str, int]
+    parts: Iterable[tuple[Iterable[Told], Sequence[str]]], positions: dict[str, int]
 ) -> tuple[Cause, ...]:
     """Returns the causes found, each variable in one of them: what was said last counts.
 
