@@ -7,7 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from tb_gradscope.recording.host import HOST
-from tb_gradscope.recording.replica import device_here
+from tb_gradscope.recording.replica import device_here, is_coordinated
 
 
 class Counter:
@@ -34,6 +34,8 @@ class Counter:
             self._variable = HOST.call(lambda: self._create(device))
         if is_repeat:
             return self._variable.read_value() - 1
+        if is_coordinated():
+            return taken_in_turn(self._variable)
         return self._variable.assign_add(1, read_value=True) - 1
 
     def now(self) -> int:
@@ -49,3 +51,13 @@ class Counter:
     def _create(self, device: str | None) -> Any:
         with tf.device(device):
             return tf.Variable(self._calls, dtype=tf.int64, trainable=False, name="gradscope_calls")
+
+
+def taken_in_turn(counter: Any) -> Any:
+    """Adds one to an int64 variable, and returns what it was: no two calls get the same.
+
+    `assign_add` adds and reads in two operations, between which others may add.
+    """
+    return tf.raw_ops.ResourceCountUpTo(
+        resource=counter.handle, limit=tf.int64.max, T=counter.dtype
+    )

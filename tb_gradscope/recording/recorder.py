@@ -24,6 +24,7 @@ from tb_gradscope.recording.names import Names
 from tb_gradscope.recording.ring import Position, Ring, Slot
 from tb_gradscope.recording.sentinel import Sentinel
 from tb_gradscope.recording.series import Series
+from tb_gradscope.recording.shared_ring import ring_here
 from tb_gradscope.recording.writer import Writer
 
 _MOST_WAITING = 64
@@ -127,7 +128,7 @@ class Recorder:
         rows = len(description.schema.variables)
         sentinel = Sentinel(rows) if description.is_watched else None
         width = description.width + (rows if description.is_watched else 0)
-        made = Ring(width, tallies, description, counter, sentinel)
+        made = ring_here(width, tallies, description, counter, sentinel)
         every, is_watched = self.every, self.has_sentinel
         since = Position(HOST.call(counter.now), np.zeros(tallies, np.int64))
         HOST.call(lambda: made.hand_to(self, every, since, is_watched))

@@ -8,6 +8,8 @@ import tensorflow as tf
 
 from tb_gradscope.recording import internals
 
+_PARAMETER_SERVER = "/job:ps/replica:0/task:0/device:CPU:0"
+
 
 @dataclasses.dataclass(frozen=True)
 class Replica:
@@ -54,12 +56,14 @@ def replica_here() -> Replica | None:
 
 
 def device_here() -> str | None:
-    """Returns the device that the code runs on, None where TensorFlow chooses.
+    """Returns the device for variables that the code here is to reach, None for any.
 
-    What XLA compiles reaches variables on its own device only.
+    What XLA compiles reaches variables on its own device only. The workers of a
+    `ParameterServerStrategy` reach parameter servers; whether they reach the chief is
+    the network's affair.
     """
     if is_coordinated():
-        return None
+        return _PARAMETER_SERVER
     context = tf.distribute.get_replica_context() if tf.distribute.has_strategy() else None
     if context is None:
         return internals.eager_device()
@@ -70,7 +74,7 @@ def device_here() -> str | None:
 def is_coordinated() -> bool:
     """Tells whether functions traced here run on other machines, several at once.
 
-    `ParameterServerStrategy` traces them in the chief, where our variables are, and
-    runs them on whatever worker is free.
+    `ParameterServerStrategy` traces them in the chief and runs them on whatever worker
+    is free.
     """
     return isinstance(tf.distribute.get_strategy(), tf.distribute.ParameterServerStrategy)

@@ -188,17 +188,21 @@ class Ring:
         # One slot is left out: the graph may be writing it right now.
         start = max(self._seen, end - (self._capacity - 1))
         index = np.arange(start, end) % self._capacity
-        payload = self._payload.sparse_read(tf.constant(index)).numpy()
-        labels = self._labels.sparse_read(tf.constant(index)).numpy()
+        payload = self._payload.sparse_read(tf.constant(index))
+        labels = self._labels.sparse_read(tf.constant(index))
         # What was recorded meanwhile may have overwritten the oldest just read.
         torn = max(0, int(self._written.numpy()) + 1 - self._capacity - start)
         lost = start - self._seen + min(torn, end - start)
         self._seen = end
-        slots = [
-            Slot(int(label[0]), int(label[1]), int(label[2]), label[_LABEL:], row)
-            for label, row in list(zip(labels, payload, strict=True))[torn:]
-        ]
-        return slots, lost
+        return slots_of(payload[torn:], labels[torn:]), lost
+
+
+def slots_of(payload: Any, labels: Any) -> list[Slot]:
+    """Returns the slots that were read: tensors `[slot, width]` and `[slot, label]`."""
+    return [
+        Slot(int(label[0]), int(label[1]), int(label[2]), label[_LABEL:], row)
+        for label, row in zip(labels.numpy(), payload.numpy(), strict=True)
+    ]
 
 
 def record(
