@@ -49,6 +49,29 @@ def mapped_stack() -> list[tuple[str, int, str]]:
         return []
 
 
+def source_of_converted(file: str, line: int) -> tuple[str, int, str] | None:
+    """Returns (file, line, function) that a line of autograph's generated code comes from.
+
+    The stack of a replica's thread is not mapped: its function was converted in
+    another thread. Without the private name, such places are those of the generated file.
+    """
+    try:
+        from tensorflow.python.autograph.impl import api
+        from tensorflow.python.autograph.pyct.origin_info import LineLocation
+
+        for converted in list(api._TRANSPILER._cache._cache.values()):
+            for factory in list(converted.values()):
+                if factory.module.__file__ == file:
+                    origin = factory.source_map.get(LineLocation(file, line))
+                    if origin is None:
+                        return None
+                    place = origin.loc
+                    return str(place.filename), int(place.lineno), str(origin.function_name or "")
+    except (ImportError, AttributeError):
+        pass
+    return None
+
+
 def default_summary_writer() -> Any | None:
     """Returns the writer of `with writer.as_default():` here, or None.
 

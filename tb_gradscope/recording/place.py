@@ -104,6 +104,9 @@ def find_caller() -> Caller:
     if _GENERATED in file:
         mapped = (entry for entry in internals.mapped_stack()[::-1] if not _is_library(entry[0]))
         file, line, function = next(mapped, (file, line, function))
+        if _GENERATED in file:
+            known = internals.source_of_converted(file, line)
+            file, line, function = known or (file, line, function)
         function = function.removeprefix("tf__")
     text = linecache.getline(file, line, shown.f_globals).strip()
     return Caller(frame, file, line, function, text)

@@ -79,7 +79,7 @@ class SharedRing(Ring):
         found = np.array([*self._awaited, *range(max(self._seen, oldest), end)], np.int64)
         lost = max(0, oldest - self._seen) + int(np.count_nonzero(found < oldest))
         found = found[found >= oldest]
-        self._seen = end
+        self._seen, self._awaited = end, []
         if len(found):
             index = tf.constant(found % self._capacity)
             is_full = self._stamps.sparse_read(index).numpy() == found + 1
