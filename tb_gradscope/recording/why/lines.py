@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from tb_gradscope.format import messages
+from tb_gradscope.recording import internals
 
 _GENERATED = "__autograph_generated_file"
 _SITE = os.path.dirname(os.path.dirname(os.path.abspath(tf.__file__))) + os.sep
@@ -98,6 +99,9 @@ def of_stack(frames: Iterable[tuple[str, int, str]]) -> Line | None:
     """As `of_frame`, of (file, line, function), outermost first."""
     other = None
     for file, line, function in reversed(list(frames)):
+        if _GENERATED in file:
+            known = internals.source_of_converted(file, line)
+            file, line, function = known or (file, line, function)
         rank = _rank(file)
         if rank == _USER:
             return Line(file, line, function.removeprefix("tf__"))
