@@ -34,7 +34,8 @@ def logdir(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
 def server(logdir: pathlib.Path) -> Iterator[Server]:
     page_logs.write(logdir)
     started = Server("--logdir", logdir)
-    yield started.wait(["train", "wide", "crashed", "flicker", HOSTILE_RUN])
+    runs = ["train", "wide", "crashed", "flicker", "multi", "replicas", "columns", HOSTILE_RUN]
+    yield started.wait(runs)
     started.stop()
 
 
@@ -335,6 +336,178 @@ def test_dark_mode_follows_tensorboard(page: Page, server: Server) -> None:
     ).first.click()
     expect(body).to_have_css("background-color", "rgb(38, 40, 43)")
     expect(ok).not_to_have_css("background-color", light)
+
+
+def test_from_the_loss_to_what_reached_the_optimizer(page: Page, server: Server) -> None:
+    frame = open_tab(page, server, run="multi", step=60)
+    heads = frame.get_by_role("columnheader")
+    expect(heads).to_have_count(6)
+    labels = [head.get_attribute("aria-label") for head in heads.all()]
+    assert labels == [
+        None,
+        "total (unscaled)",
+        "recon (part of total, unscaled)",
+        "kl (part of total, unscaled)",
+        "adversarial",
+        "reached adam (Adam)",
+    ]
+    expect(heads.nth(2)).to_contain_text("=")
+    expect(heads.nth(3)).to_contain_text("+")
+    reached = cell(frame, "reached adam (Adam)", "codebook/kernel")
+    expect(reached).to_have_text(re.compile(r"^[\d.]+$"))
+    reached.click()
+    detail = frame.get_by_role("complementary", name="Detail")
+    expect(detail.get_by_role("heading", name="codebook/kernel")).to_be_visible()
+    expect(detail.get_by_role("table")).to_contain_text("loss scale, divided out")
+    expect(detail.get_by_role("table")).to_contain_text("16,384")
+    # An optimizer's column sorts like any other, and is in the link.
+    heads.nth(5).click()
+    expect(heads.nth(5)).to_have_attribute("aria-sort", "descending")
+    page.wait_for_url(re.compile(r"p\.gradscope\.by=%E2%86%92adam"))
+
+
+def test_an_overflowed_loss_scale_is_no_explosion(page: Page, server: Server) -> None:
+    frame = open_tab(page, server, run="multi", step=100)
+    skipped = cell(frame, "total (unscaled)", "codebook/kernel")
+    expect(skipped).to_have_text("skip")
+    expect(cell(frame, "reached adam (Adam)", "whole gradient")).to_have_text("skip")
+    skipped.hover()
+    tip = frame.get_by_role("tooltip")
+    expect(tip).to_contain_text("skipped step: the loss scale had overflowed")
+    frame.get_by_role("tab", name="Not finite 2").click()
+    expect(frame.get_by_text("2 gradients not finite")).to_be_visible()
+    expect(frame.get_by_text("First steps are exact")).to_be_visible()
+    apart = frame.get_by_role("region", name="Skipped steps")
+    expect(apart).to_contain_text("8 gradients not finite, in 3 skipped steps: 0, 5, 100")
+    apart.get_by_role("button", name="5", exact=True).first.click()
+    expect(step_of(frame)).to_have_text("5")
+
+
+def test_what_the_sentinel_saw_is_marked_on_the_slider(page: Page, server: Server) -> None:
+    frame = open_tab(page, server, run="multi")
+    marks = frame.get_by_role("group", name="What the sentinel saw").get_by_role("button")
+    expect(marks).to_have_count(3)
+    labels = [mark.get_attribute("aria-label") or "" for mark in marks.all()]
+    assert [label.split(", ")[0] for label in labels] == [
+        "step 60: spike",
+        "step 100: skipped step",
+        "step 150: NaN or infinity began in codebook/bias",
+    ]
+    assert (
+        "encoder/dense_1/kernel, encoder/dense_1/bias, encoder/dense_2/kernel and 1 more"
+        in (labels[0])
+    )
+    # One stop of the Tab key behind the slider; arrows go on from there.
+    frame.get_by_role("slider", name="Step").focus()
+    page.keyboard.press("Tab")
+    expect(marks.nth(0)).to_be_focused()
+    page.keyboard.press("End")
+    expect(marks.nth(2)).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(step_of(frame)).to_have_text("150")
+    expect(cell(frame, "total (unscaled)", "codebook/bias")).to_have_text("NaN")
+    marks.nth(0).click()
+    expect(step_of(frame)).to_have_text("60")
+
+
+def test_updates(page: Page, server: Server) -> None:
+    frame = open_tab(page, server, run="multi", step=100)
+    frame.get_by_role("tab", name="Updates 1").click()
+    card = frame.get_by_role("region", name="Optimizer adam")
+    expect(card).to_contain_text("37 updates applied, 3 skipped because the loss scale had")
+    ratios = card.get_by_role("region", name="Updates by variable")
+    # Step 100 was skipped: the update before it is shown, and says so.
+    expect(ratios.get_by_role("heading")).to_have_text("At step 95, farthest from 1e-3 first")
+    rows = ratios.get_by_role("row")
+    expect(rows.nth(1)).to_contain_text("decoder/dense_1/bias1.0e-5")
+    expect(rows.nth(2)).to_contain_text("encoder/dense_1/kernel0.032")
+    expect(rows.nth(8)).to_contain_text("encoder/dense_2/bias1.0e-3")
+    expect(card.get_by_role("region", name="Update to variable")).to_contain_text("1e-3")
+    skipped = card.get_by_role("region", name="Loss scale").get_by_role("group")
+    expect(skipped.get_by_role("button")).to_have_count(3)
+    expect(card.get_by_role("region", name="Learning rate")).to_be_visible()
+    ratios.get_by_role("button", name="codebook/bias").click()
+    chart = card.get_by_role("img", name=re.compile("^Update to variable by step of codebook.bias"))
+    expect(chart.locator("canvas")).to_be_visible()
+    frame.get_by_role("searchbox").fill("codebook")
+    expect(rows).to_have_count(3)
+    page.wait_for_url(re.compile(r"p\.gradscope\.variable=codebook%2Fbias"))
+    page.reload()
+    expect(frame.get_by_role("tab", name="Updates")).to_have_attribute("aria-selected", "true")
+    expect(chart.locator("canvas")).to_be_visible()
+
+
+def test_conflicts(page: Page, server: Server) -> None:
+    frame = open_tab(page, server, run="multi", step=60, tab="conflicts")
+    pairs = frame.get_by_role("region", name="Pairs of losses").get_by_role("row")
+    expect(pairs).to_have_count(2)
+    # Seven of eight variables oppose; the one that does not has the smallest norm.
+    expect(pairs.nth(1)).to_contain_text("recon unscaled · kl unscaled")
+    expect(pairs.nth(1)).to_contain_text(re.compile("−0.4[0-9]"))
+    chart = frame.get_by_role("img", name=re.compile("^Cosine by step of recon"))
+    expect(chart.locator("canvas")).to_be_visible()
+    table = frame.get_by_role("region", name="Cosines by variable")
+    rows = table.get_by_role("row")
+    expect(rows).to_have_count(9)
+    expect(rows.nth(8)).to_have_text("decoder/dense_1/bias+1.00aligned")
+    expect(rows.nth(1)).to_contain_text(re.compile(r"−0\.\d\d(somewhat )?opposed"))
+    pairs.nth(1).get_by_role("button").click()
+    page.wait_for_url(re.compile(r"p\.gradscope\.with=kl%40unscaled"))
+    table.get_by_role("button", name="decoder/dense_1/bias").click()
+    expect(frame.get_by_role("tab", name="Matrix")).to_have_attribute("aria-selected", "true")
+    expect(cell(frame, "recon (part of total, unscaled)", "decoder/dense_1/bias")).to_have_class(
+        re.compile("chosen")
+    )
+
+
+def test_replicas_and_their_reduction_stand_apart(page: Page, server: Server) -> None:
+    frame = open_tab(page, server, run="replicas")
+    shown = {"replica 0 of 2": "1.0", "replica 1 of 2": "2.0", "mean of 2 replicas": "3.0"}
+    for which, norm in shown.items():
+        expect(cell(frame, f"loss ({which})", "dense/kernel")).to_have_text(norm)
+    cell(frame, "loss (mean of 2 replicas)", "dense/kernel").click()
+    expect(cell(frame, "loss (replica 0 of 2)", "dense/kernel")).not_to_have_class(
+        re.compile("chosen")
+    )
+    page.wait_for_url(re.compile(r"p\.gradscope\.loss=loss%40mean%2F2"))
+    frame.get_by_role("tab", name="Clipping 2").click()
+    expect(frame.get_by_text("Clipped before the all-reduce, on replica 0 of 2.")).to_be_visible()
+    expect(frame.get_by_text("Clipped after the all-reduce over 2 replicas.")).to_be_visible()
+
+
+def test_many_columns_exist_only_where_one_looks(page: Page, server: Server) -> None:
+    frame = open_tab(page, server, run="columns")
+    expect(frame.get_by_role("grid")).to_have_attribute("aria-colcount", "61")
+    expect(cell(frame, "task_00", "w")).to_have_text("1.0")
+    assert frame.get_by_role("columnheader").count() < 40
+    frame.get_by_role("rowheader", name="w", exact=True).focus()
+    page.keyboard.press("End")
+    last = cell(frame, "task_59", "w")
+    expect(last).to_be_focused()
+    expect(last).to_have_text("60")
+    expect(last).to_have_attribute("aria-colindex", "61")
+    expect(cell(frame, "task_00", "w")).to_have_count(0)
+    # The head stands above its cells, wherever one has scrolled to.
+    head, body = (
+        frame.get_by_role("columnheader", name="task_59").bounding_box(),
+        last.bounding_box(),
+    )
+    assert head
+    assert body
+    assert head["x"] == pytest.approx(body["x"], abs=1)
+    page.keyboard.press("Home")
+    expect(frame.get_by_role("rowheader", name="w", exact=True)).to_be_focused()
+    expect(cell(frame, "task_00", "w")).to_have_count(1)
+
+
+def test_tabs_without_data_teach(page: Page, server: Server) -> None:
+    frame = open_tab(page, server, run="train")
+    frame.get_by_role("tab", name="Updates").click()
+    expect(frame.get_by_role("heading", name="No updates recorded")).to_be_visible()
+    expect(frame.locator("code")).to_contain_text("optimizer = gs.watch_optimizer(optimizer)")
+    page.keyboard.press("ArrowRight")
+    expect(frame.get_by_role("heading", name="No two losses compared")).to_be_visible()
+    expect(frame.locator("code")).to_contain_text("tape.losses(recon=recon, kl=kl)")
 
 
 def test_hostile_names_are_text(page: Page, server: Server) -> None:
