@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 
 from tb_gradscope.recording.patch_clips import install_clips
+from tb_gradscope.recording.patch_optimizers import install_optimizers, is_keras_there
 from tb_gradscope.recording.patch_tape import install_tape
 
 _lock = threading.Lock()
@@ -28,7 +29,8 @@ def patch() -> Patch:
     `fit`), `tf.clip_by_norm`, `tf.clip_by_value` and `tf.clip_by_global_norm` record, in
     all threads, where those of tb_gradscope would. `tf.clip_by_norm` and
     `tf.clip_by_value` do so only for what comes straight from a tape or another
-    clip, since they also serve on what is no gradient.
+    clip, since they also serve on what is no gradient. Keras' optimizers are
+    watched from their first step on, and stay so.
 
     A `tf.function` records if it was first traced while entered, and then goes
     on for as long as there is a recording. Of clip functions that were bound
@@ -55,6 +57,11 @@ class _Shared:
             self._remove = self._install(is_wanted)
         self._users += 1
 
+    @property
+    def is_installed(self) -> bool:
+        """Tells whether it is replaced now."""
+        return self._users > 0
+
     def release(self) -> None:
         """Puts the original back after the last."""
         self._users -= 1
@@ -63,6 +70,7 @@ class _Shared:
 
 
 _TAPES, _CLIPS = _Shared(install_tape), _Shared(install_clips)
+_OPTIMIZERS = _Shared(install_optimizers)
 
 
 class Patch:
@@ -74,6 +82,7 @@ class Patch:
             _TAPES.acquire(_is_wanted)
             _CLIPS.acquire(_is_wanted_everywhere)
             _entered += 1
+        _watch_optimizers()
         return self
 
     def __exit__(
@@ -85,6 +94,8 @@ class Patch:
         global _entered
         with _lock:
             _entered -= 1
+            if not _entered and _OPTIMIZERS.is_installed:
+                _OPTIMIZERS.release()
             _CLIPS.release()
             _TAPES.release()
 
@@ -112,4 +123,14 @@ def _is_wanted_everywhere() -> bool:
 
 
 def _is_wanted() -> bool:
+    if _entered:
+        _watch_optimizers()
     return _entered > 0 or _only_here.get()
+
+
+def _watch_optimizers() -> None:
+    """Hooks in once Keras is there: the program may import it late, and need not at all."""
+    if not _OPTIMIZERS.is_installed and is_keras_there():
+        with _lock:
+            if _entered and not _OPTIMIZERS.is_installed:
+                _OPTIMIZERS.acquire(_is_wanted_everywhere)

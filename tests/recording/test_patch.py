@@ -183,7 +183,7 @@ def model(**compiled):
 DATA = {"x": np.ones((8, 3)), "y": np.ones((8, 1)), "batch_size": 4, "verbose": 0}
 
 
-@pytest.mark.parametrize("how", [{}, {"jit_compile": True}, {"run_eagerly": True}], ids=str)
+@pytest.mark.parametrize("how", [{}, {"run_eagerly": True}], ids=str)
 def test_fit(patched, recorded, how):
     net = model(**how)
     net.fit(**DATA)
@@ -216,6 +216,73 @@ def test_a_train_step_of_the_programs_own(patched, recorded):
     (loss,) = recorded().losses
     line = "gradients = tape.gradient(distance, self.trainable_variables)  # mine"
     assert (loss.name, *where(loss)) == ("distance", __file__, line)
+
+
+# ---- Keras' optimizers
+
+
+def applied(optimizer, apply):
+    """Three steps of an optimizer, eagerly."""
+    v = keras.Variable([3.0, 4.0], name="v")
+    for _ in range(3):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(v**2)
+        apply(optimizer, tape.gradient(loss, [v]), [v])
+    return v.numpy().tolist()
+
+
+APPLY = {
+    "apply_gradients": lambda optimizer, g, v: optimizer.apply_gradients(zip(g, v, strict=True)),
+    "apply": lambda optimizer, g, v: optimizer.apply(g, v),
+}
+
+
+@pytest.mark.parametrize("apply", APPLY.values(), ids=APPLY)
+def test_an_optimizer_is_watched_from_its_first_step_on(patched, recorded, apply):
+    applied(keras.optimizers.SGD(0.1, clipnorm=1.0), apply)
+    run = recorded()
+    (optimizer,) = run.optimizers
+    assert optimizer.steps.tolist() == [0, 1, 2]
+    np.testing.assert_allclose(optimizer.update_norms[:, 0], 0.1, rtol=1e-5)
+    assert [clip.method for clip in run.clips] == ["norm"]
+
+
+def test_the_optimizer_of_fit(patched, recorded):
+    net = model()
+    net.fit(**DATA)
+    run = recorded()
+    (optimizer,) = run.optimizers
+    assert (optimizer.class_name, len(optimizer.steps)) == ("SGD", 2)
+    assert where(optimizer) == (__file__, "net.fit(**DATA)")
+    assert [clip.method for clip in run.clips] == ["norm"]
+
+
+def test_an_optimizer_and_the_one_inside_are_one(patched, recorded):
+    inner = keras.optimizers.SGD(0.1)
+    applied(keras.optimizers.LossScaleOptimizer(inner), APPLY["apply_gradients"])
+    assert len(recorded().optimizers) == 1
+
+
+def test_an_optimizer_of_the_programs_own_class_runs_once(patched, recorded):
+    class Halving(keras.optimizers.SGD):
+        calls = 0
+
+        def apply(self, grads, trainable_variables=None):
+            self.calls += 1
+            return super().apply([grad / 2 for grad in grads], trainable_variables)
+
+    optimizer = Halving(0.1)
+    plain = applied(keras.optimizers.SGD(0.05), APPLY["apply"])
+    assert applied(optimizer, APPLY["apply"]) == plain
+    assert optimizer.calls == 3
+
+
+def test_keras_is_put_back(recorder):
+    with gs.patch():
+        applied(keras.optimizers.SGD(0.1), APPLY["apply"])
+    for cls in keras.optimizers.SGD.__mro__:
+        for name in ("scale_loss", "apply_gradients", "apply"):
+            assert not hasattr(vars(cls).get(name), "__wrapped__")
 
 
 # ---- Coming and going
