@@ -101,6 +101,7 @@ _DETAILS: dict[tuple[str, str], str] = {
     ("blocked", "left_tensorflow"): "its value leaves TensorFlow here, and what comes back is a "
     "constant",
     ("blocked", "decides"): "its value only decides which code runs",
+    ("blocked", "data"): "its value goes through a tf.data pipeline, which passes no gradient",
     ("blocked", "shape"): "only the shape of its value is used ({op})",
     ("integer", "cast"): "every path to it runs through a cast to a type without gradients ({op})",
     ("integer", "source"): "it is of a type without gradients: only floating-point and complex "
@@ -108,6 +109,7 @@ _DETAILS: dict[tuple[str, str], str] = {
     ("integer", "loss"): "the loss is of a type without gradients",
     ("not_watched", "tensor"): "it is a plain tensor, and tapes watch variables only",
     ("not_watched", "not_trainable"): "it was made with trainable=False, which tapes do not watch",
+    ("not_watched", "late"): "the tape was told to watch it only after it had been used",
     ("not_watched", "switched_off"): "the tape was made with watch_accessed_variables=False, and "
     "not told to watch it",
     ("outside_tape", "before"): "the computation ran before the tape recorded",
@@ -115,6 +117,7 @@ _DETAILS: dict[tuple[str, str], str] = {
     ("stopped", "stopped"): "the computation ran inside of tape.stop_recording()",
     ("stopped", "reset"): "tape.reset() threw the computation away",
     ("overwritten", "asked"): "what is asked for is a tensor: the variable's name was bound to it",
+    ("overwritten", "used"): "the loss uses a tensor to which the variable's name was bound",
     ("unknown", "not_observed"): "it is read, but no path leads back to it; which operation cuts "
     "the path was not observed",
     ("unknown", "not_read"): "it was not read while the tape recorded",
@@ -194,6 +197,7 @@ _DETAIL_ADVICE: dict[tuple[str, str], str] = {
     "and call .numpy() or float() only on what is logged.",
     ("blocked", "decides"): "What decides has no gradient: blend both results instead, such as "
     "p * a + (1 - p) * b with p = tf.sigmoid(x).",
+    ("blocked", "data"): "Call it on what the pipeline yields, inside the tape's block.",
     ("blocked", "shape"): "Use the value itself; a shape does not depend on it.",
     ("integer", "source"): "Make it of floating-point numbers: tf.Variable(3.0), not "
     "tf.Variable(3). If it counts or indexes, do not ask for its gradient.",

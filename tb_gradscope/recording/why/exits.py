@@ -51,22 +51,44 @@ def exit_after(start: Line, loss: Line | None) -> Line | None:
     return None
 
 
-def decides(line: Line, loss: Line | None) -> bool:
+def flows(stack: tuple[Line, ...], loss: Line) -> bool:
+    """Tells whether what a line computes goes into the loss, by the names that it binds.
+
+    Args:
+      stack: the line, and those that called it.
+      loss: where the loss is bound.
+    """
+    scope = program.scope_at(loss.file, loss.line)
+    start = next(
+        (line for line in stack if line.file == loss.file and _spans(scope, line.line)), None
+    )
+    if start is None:
+        return False
+    bound = set[str]()
+    for statement in program.statements(scope):
+        is_start = _at(statement, start)
+        if not (is_start or program.reads(statement) & bound):
+            continue
+        bound |= program.binds(statement)
+        if _at(statement, loss) or isinstance(statement, ast.Return):
+            return True
+    return False
+
+
+def decides(line: Line, loss: Line) -> bool:
     """Tells whether a condition at a line chooses what the loss is computed from."""
     statement = program.statement_at(line.file, line.line)
+    if statement is None or loss.file != line.file:
+        return False
     if not isinstance(statement, ast.If | ast.While):
-        return isinstance(statement, ast.stmt) and any(
-            isinstance(node, ast.IfExp) for node in program.expressions(statement)
-        )
+        return any(isinstance(node, ast.IfExp) for node in program.expressions(statement))
     bound = set[str]()
     for inner in program.statements(statement):
         bound |= program.binds(inner)
-    if loss is None or loss.file != line.file:
-        return False
+        if _at(inner, loss):
+            return True
     at_loss = program.statement_at(loss.file, loss.line)
-    if at_loss is None:
-        return False
-    return bool(bound & (program.reads(at_loss) | program.binds(at_loss)))
+    return at_loss is not None and bool(bound & (program.reads(at_loss) | program.binds(at_loss)))
 
 
 def is_only_shown(line: Line) -> bool:
@@ -105,6 +127,13 @@ def _exit_in(statement: ast.stmt, names: set[str] | None) -> ast.Call | None:
 def _is_print(statement: ast.stmt) -> bool:
     call = statement.value if isinstance(statement, ast.Expr) else None
     return isinstance(call, ast.Call) and program.called(call) in _PRINTS
+
+
+def _spans(scope: ast.AST, line: int) -> bool:
+    if isinstance(scope, ast.Module):
+        return True
+    first, last = getattr(scope, "lineno", 0), getattr(scope, "end_lineno", 0)
+    return bool(first <= line <= last)
 
 
 def _at(statement: ast.stmt, line: Line) -> bool:

@@ -22,10 +22,11 @@ _GRADIENT = frozenset({"gradient"})
 def explain(
     target: Any,
     found: list[Any],
+    names: list[str],
     positions: list[int],
     log: TapeLog,
     caller: place.Caller,
-    were_variables: list[bool],
+    were_variables: frozenset[str],
 ) -> dict[int, Cause]:
     """Returns why gradients are None.
 
@@ -34,16 +35,20 @@ def explain(
     Args:
       target: the loss.
       found: the flat sources.
+      names: what they are called.
       positions: of those whose gradient is None.
       log: what the tape was told.
       caller: who asked it.
-      were_variables: for each position, whether what had its name was a variable once.
+      were_variables: names that variables had at any time.
     """
     targets = [part for part in tf.nest.flatten(target, expand_composites=True) if _is_tensor(part)]
     spelled = _spelled(caller, len(found))
     missing = [
-        Missing(found[position], _rebound(spelled[position], found[position], caller, was_variable))
-        for position, was_variable in zip(positions, were_variables, strict=True)
+        Missing(
+            found[position],
+            _rebound(spelled[position], found[position], names[position], caller, were_variables),
+        )
+        for position in positions
     ]
     watched = {id(variable.handle) for variable in log.watched_variables()}
     where = _loss_line_in_source(caller)
@@ -57,7 +62,7 @@ def explain(
         return dict(zip(positions, causes, strict=True))
     makers = [maker for key in seen.losses if (maker := seen.maker(key)) is not None]
     made = line_of(makers[-1]) if makers else None
-    causes = judge(seen, missing, log, watched, made or where)
+    causes = judge(seen, missing, log, watched, made or where, where)
     return dict(zip(positions, causes, strict=True))
 
 
@@ -74,9 +79,21 @@ def _spelled(caller: place.Caller, count: int) -> list[ast.expr | None]:
 
 
 def _rebound(
-    expression: ast.expr | None, source: Any, caller: place.Caller, was_variable: bool
+    expression: ast.expr | None,
+    source: Any,
+    name: str,
+    caller: place.Caller,
+    were_variables: frozenset[str],
 ) -> Line | None:
-    if expression is None or sources.is_variable(source):
+    """Returns where the name of a source was bound to a tensor, None if it was not."""
+    was_variable = name in were_variables
+    if sources.is_variable(source):
+        # Asked for by another name than the one under which it is used.
+        expression = rebinding.parsed(name)
+        if expression is None or not _is_tensor(rebinding.value_of(expression, caller.frame)):
+            return None
+        was_variable = True
+    if expression is None:
         return None
     return rebinding.rebound_at(expression, caller.frame, caller.file, caller.line, was_variable)
 

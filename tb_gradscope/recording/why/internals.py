@@ -7,6 +7,7 @@ The cause becomes `unknown`, or names the call rather than the line inside it.
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
@@ -153,33 +154,56 @@ def custom_gradient(frame: FrameType) -> tuple[str, list[Any]] | None:
     return None
 
 
-@contextlib.contextmanager
-def on_numpy(callback: Callable[[Any], None]) -> Iterator[None]:
-    """Has `callback` called with each eager tensor that is turned into Python or NumPy.
+class _NumpyHook:
+    """Tells callbacks of each eager tensor that is turned into Python or NumPy."""
 
-    `np.asarray` goes past it. Without the private name, the source alone tells where
-    a value left TensorFlow.
-    """
-    owner = next((c for c in _eager_classes() if _NUMPY in c.__dict__), None)
-    if owner is None:
-        yield
-        return
-    original = owner.__dict__[_NUMPY]
+    def __init__(self) -> None:
+        self._callbacks: list[Callable[[Any], None]] = []
+        self._lock = threading.Lock()
+        self._remove: Callable[[], None] | None = None
 
-    def numpy(self: Any) -> Any:
-        callback(self)
-        return original(self)
+    @contextlib.contextmanager
+    def telling(self, callback: Callable[[Any], None]) -> Iterator[None]:
+        """Has `callback` called, in whatever thread, for as long as this is entered."""
+        with self._lock:
+            self._callbacks = [*self._callbacks, callback]
+            if self._remove is None:
+                self._remove = self._install()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._callbacks = [other for other in self._callbacks if other != callback]
+                if not self._callbacks and self._remove is not None:
+                    self._remove()
+                    self._remove = None
 
-    try:
-        setattr(owner, _NUMPY, numpy)
-    except (AttributeError, TypeError):
-        yield
-        return
-    try:
-        yield
-    finally:
-        if owner.__dict__.get(_NUMPY) is numpy:
-            setattr(owner, _NUMPY, original)
+    def _install(self) -> Callable[[], None]:
+        owner = next((c for c in _eager_classes() if _NUMPY in c.__dict__), None)
+        if owner is None:
+            return lambda: None
+        original = owner.__dict__[_NUMPY]
+
+        def numpy(tensor: Any) -> Any:
+            for callback in self._callbacks:
+                callback(tensor)
+            return original(tensor)
+
+        def remove() -> None:
+            if owner.__dict__.get(_NUMPY) is numpy:
+                setattr(owner, _NUMPY, original)
+
+        with contextlib.suppress(AttributeError, TypeError):
+            setattr(owner, _NUMPY, numpy)
+        return remove
+
+
+on_numpy = _NumpyHook().telling
+"""Enters a callback for each eager tensor that is turned into Python or NumPy.
+
+`np.asarray` goes past it. Without the private name, the source alone tells where a
+value left TensorFlow.
+"""
 
 
 def _eager_classes() -> tuple[type, ...]:

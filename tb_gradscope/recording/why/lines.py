@@ -29,6 +29,7 @@ _LIBRARIES = (
     *(_SITE + name + os.sep for name in ("keras", "tf_keras", "wrapt", "absl", "optree")),
 )
 _USER, _INSTALLED, _LIBRARY = 0, 1, 2
+_DEEPEST = 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,6 +85,16 @@ def of_frame(frame: FrameType | None) -> Line | None:
             other = frame
         frame = frame.f_back
     return None if other is None else _line(other)
+
+
+def stack_of(frame: FrameType | None) -> tuple[Line, ...]:
+    """Returns the user's lines at and outwards of a frame, the innermost first."""
+    found = list[Line]()
+    while frame is not None and len(found) < _DEEPEST:
+        if _rank(frame.f_code.co_filename) == _USER:
+            found.append(_line(frame))
+        frame = frame.f_back
+    return tuple(found)
 
 
 def of_operation(op: Any) -> Line | None:

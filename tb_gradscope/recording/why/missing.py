@@ -51,10 +51,8 @@ def explain_missing(
     if positions:
         with contained("finding out why gradients are None", recorder.on_error):
             names = [variable.name for variable in description.schema.variables]
-            causes = explain(
-                target, found, positions, log, caller,
-                [recorder.names.was_variable(names[position]) for position in positions],
-            )  # fmt: skip
+            were_variables = frozenset(filter(recorder.names.was_variable, names))
+            causes = explain(target, found, names, positions, log, caller, were_variables)
             new = {p: cause for p, cause in causes.items() if known.get(p) != cause}
             known.update(causes)
             if new:

@@ -32,12 +32,12 @@ class Exit:
     Attributes:
       key: of the tensor.
       index: after how many operations.
-      line: where.
+      lines: where, and who called that, the innermost first.
     """
 
     key: Key
     index: int
-    line: Line | None
+    lines: tuple[Line, ...]
 
 
 class Observer:
@@ -183,9 +183,14 @@ class Observer:
                     return
 
     def _left(self, tensor: Any) -> None:
-        if self._is_on and internals.is_eager(tensor):
-            line = lines.of_frame(sys._getframe(1))
-            self.exits.append(Exit(internals.eager_key(tensor), len(self.nodes), line))
+        if not self._is_on or len(self.exits) >= MOST_OPERATIONS:
+            return
+        try:
+            if internals.is_eager(tensor):
+                stack = lines.stack_of(sys._getframe(1))
+                self.exits.append(Exit(internals.eager_key(tensor), len(self.nodes), stack))
+        except Exception:  # inside the program's own .numpy(): nothing may get out
+            self.is_whole = False
 
 
 def _reference(graph: Any) -> Any:

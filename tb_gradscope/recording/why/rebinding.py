@@ -33,8 +33,8 @@ def rebound_at(
     if isinstance(expression, ast.Name):
         return _of_name(expression.id, frame, file, line, was_variable)
     if isinstance(expression, ast.Attribute):
-        owner = _value(expression.value, frame)
-        return _of_attribute(expression.attr, file, owner)
+        owner = value_of(expression.value, frame)
+        return _of_attribute(expression, owner, file, was_variable)
     return None
 
 
@@ -58,33 +58,40 @@ def _is_of_variables(statement: ast.stmt, frame: FrameType) -> bool:
     value = getattr(statement, "value", None)
     parts = value.elts if isinstance(value, ast.List | ast.Tuple) else [value]
     return any(
-        isinstance(part, ast.Name | ast.Attribute) and sources.is_variable(_value(part, frame))
+        isinstance(part, ast.Name | ast.Attribute) and sources.is_variable(value_of(part, frame))
         for part in parts
     )
 
 
-def _of_attribute(attribute: str, file: str, owner: Any) -> Line | None:
+def _of_attribute(
+    expression: ast.Attribute, owner: Any, file: str, was_variable: bool
+) -> Line | None:
     files = [file]
     if owner is not None:
         with contextlib.suppress(TypeError, OSError):
-            files.insert(0, inspect.getsourcefile(type(owner)) or file)
+            files.append(inspect.getsourcefile(type(owner)) or file)
+    made, again = False, list[Line]()
     for path in dict.fromkeys(files):
-        bound: list[tuple[str, ast.stmt]] = []
         for scope in ast.walk(program.tree_of(path)):
             if not isinstance(scope, ast.FunctionDef | ast.AsyncFunctionDef | ast.Module):
                 continue
-            # A function of another class may well bind the same attribute, of its own.
-            if owner is not None and not hasattr(type(owner), _name_of(scope)):
-                continue
-            bound += [
-                (_name_of(scope), statement)
-                for statement in program.statements(scope)
-                if _stores_attribute(statement, attribute)
-            ]
-        again = [(f, s) for f, s in bound if f not in _FIRST and not _makes_variables(s)]
-        if len(bound) > 1 and again:
-            return Line(path, again[-1][1].lineno, again[-1][0])
-    return None
+            for statement in program.statements(scope):
+                target = _stored(statement, expression.attr)
+                if target is None or not _is_of(target, scope, expression, owner):
+                    continue
+                if _name_of(scope) in _FIRST or _makes_variables(statement):
+                    made = True
+                else:
+                    again.append(Line(path, statement.lineno, _name_of(scope)))
+    return again[-1] if again and (made or was_variable) else None
+
+
+def _is_of(target: ast.Attribute, scope: ast.AST, expression: ast.Attribute, owner: Any) -> bool:
+    """Tells whether what binds an attribute can be the owner's, rather than another object's."""
+    if ast.unparse(target.value) == ast.unparse(expression.value):
+        return True
+    is_own = isinstance(target.value, ast.Name) and target.value.id == "self"
+    return is_own and (owner is None or hasattr(type(owner), _name_of(scope)))
 
 
 def _around(file: str, line: int) -> list[ast.AST]:
@@ -110,16 +117,25 @@ def _makes_variables(statement: ast.stmt) -> bool:
     )
 
 
-def _stores_attribute(statement: ast.stmt, attribute: str) -> bool:
-    return any(
-        isinstance(node, ast.Attribute)
-        and node.attr == attribute
-        and isinstance(node.ctx, ast.Store)
-        for node in program.expressions(statement)
-    )
+def _stored(statement: ast.stmt, attribute: str) -> ast.Attribute | None:
+    """Returns what of a statement binds an attribute."""
+    for node in program.expressions(statement):
+        if not isinstance(node, ast.Attribute) or node.attr != attribute:
+            continue
+        if isinstance(node.ctx, ast.Store):
+            return node
+    return None
 
 
-def _value(expression: ast.expr, frame: FrameType) -> Any | None:
+def parsed(name: str) -> ast.expr | None:
+    """Returns a name such as `self.w` as an expression, None where it is none."""
+    try:
+        return ast.parse(name, mode="eval").body
+    except (SyntaxError, ValueError):
+        return None
+
+
+def value_of(expression: ast.expr, frame: FrameType) -> Any | None:
     """Looks up `a` or `a.b` in a frame, without running anything of the program."""
     if isinstance(expression, ast.Name):
         for name, value in place.locals_of(frame):
@@ -127,7 +143,7 @@ def _value(expression: ast.expr, frame: FrameType) -> Any | None:
                 return value
         return frame.f_globals.get(expression.id)
     if isinstance(expression, ast.Attribute):
-        owner = _value(expression.value, frame)
+        owner = value_of(expression.value, frame)
         held = getattr(owner, "__dict__", None)
         return held.get(expression.attr) if isinstance(held, dict) else None
     return None

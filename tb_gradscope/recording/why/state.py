@@ -10,7 +10,7 @@ from tb_gradscope.recording.why.graphs import nodes_of
 from tb_gradscope.recording.why.nodes import Key, Node
 from tb_gradscope.recording.why.reach import Bits, Reach
 
-_WRITES = ("Assign", "Scatter", "ResourceApply")
+_WRITES = ("Assign", "Scatter", "ResourceApply", "Insert", "Import", "Enqueue", "MakeIterator")
 
 
 def writes(

@@ -37,6 +37,8 @@ def _cause(targets: list[Any], one: Missing, log: TapeLog, watched: set[int], lo
             return Cause("not_watched", loss, detail="not_trainable", is_final=False)
         if not log.watches_variables:
             return Cause("not_watched", loss, detail="switched_off", is_final=False)
+        if one.rebound is not None:
+            return Cause("overwritten", one.rebound, detail="used", other=loss)
         return Cause("unknown", loss, detail="not_read", is_final=False)
     if log.is_watched(one.source):
         return Cause("unknown", loss, detail="not_observed", is_final=False)

@@ -25,6 +25,7 @@ _WINDOWS = {
     windows.RESET: "stopped",
 }
 _TO_NUMBERS = frozenset({"Cast", "Bitcast", "AsString", "SaturateCast"})
+_ITERATOR = "MakeIterator"
 _PYTHON = frozenset({"PyFunc", "PyFuncStateless", "EagerPyFunc"})
 
 
@@ -63,7 +64,12 @@ class Missing:
 
 
 def judge(
-    world: World, missing: list[Missing], log: TapeLog, watched: set[int], loss: Line | None
+    world: World,
+    missing: list[Missing],
+    log: TapeLog,
+    watched: set[int],
+    loss: Line,
+    bound: Line,
 ) -> list[Cause]:
     """Returns the cause of each missing gradient.
 
@@ -73,8 +79,9 @@ def judge(
       log: what the tape was told.
       watched: ids of the handles of all variables that the tape watched.
       loss: the line that made the loss.
+      bound: where the asking function got it.
     """
-    court = _Court(world, missing, log, watched, loss)
+    court = _Court(world, missing, log, watched, loss, bound)
     return [court.cause(position) for position in range(len(missing))]
 
 
@@ -85,10 +92,11 @@ class _Court:
         missing: list[Missing],
         log: TapeLog,
         watched: set[int],
-        loss: Line | None,
+        loss: Line,
+        bound: Line,
     ) -> None:
         self._world, self._missing, self._log = world, missing, log
-        self._watched, self._loss = watched, loss
+        self._watched, self._loss, self._bound = watched, loss, bound
         self._handles = [world.key(one.handle) for one in missing]
         self._everyone = (1 << len(missing)) - 1
         self._reach = self._follow(custom_passes=True)
@@ -118,6 +126,8 @@ class _Court:
                 return Cause("not_watched", use, detail="switched_off")
         blocker = self._blocker(position)
         if blocker is None:
+            if any(self._log.watched_late(one.source, node) for node in readers.serving):
+                return Cause("not_watched", use, detail="late")
             return Cause("unknown", self._loss, detail="connected")
         known = self._known.get(id(blocker))
         if known is None:
@@ -196,7 +206,10 @@ class _Court:
         if written:
             node, around = written[-1]
             lines = (line_of(inner) for inner in (node, *reversed(around)))
-            return Cause("state", next(filter(None, lines), None), node.type, "assigned")
+            line = next(filter(None, lines), None)
+            if node.type == _ITERATOR:
+                return Cause("blocked", line, node.type, "data")
+            return Cause("state", line, node.type, "assigned")
         left = self._left(position)
         if left is not None:
             return left
@@ -215,16 +228,17 @@ class _Court:
             return None
         values = self._reach.values
         for left in reversed(world.observer.exits):
-            if not values.get(left.key, 0) & bit or left.line is None:
+            if not values.get(left.key, 0) & bit or not left.lines:
                 continue
-            if exits.is_only_shown(left.line):
+            line = left.lines[0]
+            if exits.is_only_shown(line):
                 continue
-            if exits.is_condition(left.line):
-                if exits.decides(left.line, self._loss):
-                    return Cause("blocked", left.line, detail="decides")
+            if exits.is_condition(line):
+                if exits.decides(line, self._loss):
+                    return Cause("blocked", line, detail="decides")
                 continue
-            if self._has_fresh_constant(left.key):
-                return Cause("blocked", left.line, detail="left_tensorflow")
+            if self._has_fresh_constant(left.key) and exits.flows(left.lines, self._bound):
+                return Cause("blocked", line, detail="left_tensorflow")
         ends = [
             node
             for node in world.nodes

@@ -46,7 +46,7 @@ class TapeLog:
         self.watches_variables = watches_variables
         self.observer: Observer | None = None
         self._events: list[_Event] = []
-        self._watched: list[weakref.ref[Any]] = []
+        self._watched: list[tuple[weakref.ref[Any], dict[int, int]]] = []
 
     def watched_variables(self) -> Sequence[Any]:
         """Returns the variables that the tape watched."""
@@ -55,36 +55,47 @@ class TapeLog:
 
     def note(self, kind: str) -> None:
         """Notes that the tape begins or ends recording here."""
-        if tf.executing_eagerly():
-            if self.observer is not None:
-                self._add(kind, {EAGER: self.observer.count})
+        if tf.executing_eagerly() and self.observer is None:
             return
         with contained("noting when a tape recorded"):
-            chain = graphs.chain(tf.compat.v1.get_default_graph())
-            self._add(kind, {id(graph): graph.version for graph in chain})
+            line = _here() if kind in (STOP, RESET) else None
+            self._events.append(_Event(kind, self._now(), line))
 
-    def _add(self, kind: str, at: dict[int, int]) -> None:
-        self._events.append(_Event(kind, at, _here() if kind in (STOP, RESET) else None))
+    def _now(self) -> dict[int, int]:
+        """Returns how many operations there are, in each graph under construction."""
+        if tf.executing_eagerly():
+            return {} if self.observer is None else {EAGER: self.observer.count}
+        chain = graphs.chain(tf.compat.v1.get_default_graph())
+        return {id(graph): graph.version for graph in chain}
 
     def watch(self, source: Any) -> None:
         """Notes what the tape is told to watch."""
         for part in tf.nest.flatten(source):
             with contextlib.suppress(TypeError):  # cannot be referred to weakly
-                self._watched.append(weakref.ref(part))
+                self._watched.append((weakref.ref(part), self._now()))
 
     def is_watched(self, source: Any) -> bool:
         """Tells whether the tape was told to watch a source."""
+        return self._watched_at(source) is not None
+
+    def watched_late(self, source: Any, node: Node) -> bool:
+        """Tells whether an operation ran before the tape was told to watch a source."""
+        at = self._watched_at(source)
+        return at is not None and node.index < at.get(_world(node), 0)
+
+    def _watched_at(self, source: Any) -> dict[int, int] | None:
         handle = sources.handle_of(source)
-        watched = [reference() for reference in self._watched]
-        return any(
-            w is not None and (w is source or (handle is not None and _handle(w) is handle))
-            for w in watched
-        )
+        for reference, at in self._watched:
+            watched = reference()
+            if watched is not None and (
+                watched is source or (handle is not None and _handle(watched) is handle)
+            ):
+                return at
+        return None
 
     def window(self, node: Node) -> str | None:
         """Returns why the tape has no record of an operation, None if it has."""
-        graph = None if node.graph is None else node.graph()
-        world = EAGER if node.graph is None else id(graph)
+        world = _world(node)
         state: str | None = BEFORE
         is_known = False
         for event in self._events:
@@ -100,7 +111,7 @@ class TapeLog:
 
     def line_of(self, kind: str, node: Node) -> Line | None:
         """Returns where the tape was stopped around an operation, or reset after it."""
-        world = EAGER if node.graph is None else id(node.graph())
+        world = _world(node)
         found = None
         for event in self._events:
             at = event.at.get(world, -1)
@@ -113,6 +124,10 @@ class TapeLog:
     def begins_at(self, world: int = EAGER) -> int:
         """Returns before which operation the tape was first opened."""
         return next((event.at.get(world, -1) for event in self._events if event.kind == OPEN), -1)
+
+
+def _world(node: Node) -> int:
+    return EAGER if node.graph is None else id(node.graph())
 
 
 def _handle(watched: Any) -> Any | None:
