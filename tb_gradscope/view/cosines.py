@@ -144,10 +144,12 @@ def _merge(pair: Pair, parts: Sequence[_Beside], positions: dict[str, int]) -> C
     joined = Joined(parts, columns, len(variables))
     present = [~is_absent(part.cosines) for part in parts]
     latest = max(parts, key=lambda part: part.series.last_seen).series.schema
+    cosines = joined.cells([part.cosines for part in parts], present, absent_norm())
+    shared = ~is_absent(cosines).all(axis=0)
     return CosineHistory(
         losses=pair[:2],
         label=meaning.label(latest),
-        variables=variables,
+        variables=variables[shared],
         steps=joined.steps,
-        cosines=joined.cells([part.cosines for part in parts], present, absent_norm()),
+        cosines=cosines[:, shared],
     )

@@ -14,7 +14,7 @@ _NAMED = 3
 
 
 def marks(of: RunHistory) -> tuple[schema.Mark, ...]:
-    """Returns the records made by the sentinel, by step."""
+    """Returns where records of the sentinel show that something began, by step."""
     found = [
         mark
         for loss, name in zip(of.losses, labels.ids(of.losses), strict=True)
@@ -38,11 +38,14 @@ def overflows(of: RunHistory) -> tuple[schema.Overflow, ...]:
 def _marks(of: RunHistory, loss: LossHistory, name: str) -> Iterator[schema.Mark]:
     skipped = set(loss.skipped_steps.tolist())
     broken = _broken(loss)
+    before = np.concatenate([np.zeros_like(broken[:1]), broken[:-1]])
     for record in np.flatnonzero(loss.reasons >= Reason.NONFINITE).tolist():
         step = int(loss.steps[record])
         if loss.reasons[record] == Reason.NONFINITE:
-            about = loss.variables[broken[record]].tolist()
-            yield _mark(of, step, "skipped" if step in skipped else "nonfinite", name, about)
+            # The sentinel also has recorded what became finite again: nothing to be marked.
+            about = loss.variables[broken[record] & ~before[record]].tolist()
+            if about:
+                yield _mark(of, step, "skipped" if step in skipped else "nonfinite", name, about)
         elif loss.reasons[record] == Reason.SPIKE:
             about = loss.spikes[loss.spikes[:, 0] == step, 1].tolist()
             yield _mark(of, step, "spike", name, about)

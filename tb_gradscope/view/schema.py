@@ -248,7 +248,7 @@ class Overflow:
 
 @dataclasses.dataclass(frozen=True)
 class Mark:
-    """A record that the sentinel made, because something happened at its step.
+    """A record that the sentinel made, because something began at its step.
 
     `loss` is its id. `kind`: a gradient became "nonfinite", a norm made a "spike", or
     the loss scale overflowed, so that the step was "skipped". Of the variables it is

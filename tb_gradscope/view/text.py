@@ -28,17 +28,14 @@ def report(
       coloured: for a terminal that shows colours.
     """
     parts = [
-        "\n".join(_run(run, findings[name], width, coloured))
-        for name, run in history.runs.items()
+        "\n".join(_run(run, findings[name], width, coloured)) for name, run in history.runs.items()
     ]
     if history.problems:
         parts.append("\n".join(wrapped(problem, width, "") for problem in history.problems))
     return "\n\n".join(parts) + "\n"
 
 
-def _run(
-    run: RunHistory, findings: Sequence[Finding], width: int, coloured: bool
-) -> Iterator[str]:
+def _run(run: RunHistory, findings: Sequence[Finding], width: int, coloured: bool) -> Iterator[str]:
     steps = _steps([*run.losses, *run.optimizers])
     yield f"Run {clean(run.name)}"
     yield from (wrapped(line, width) for line in _head(run))

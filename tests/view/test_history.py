@@ -374,6 +374,18 @@ def test_what_the_sentinel_saw(history):
     assert answer.losses[0].nonfinite == 2
 
 
+def test_marks_are_of_what_began(tmp_path):
+    """The sentinel also has recorded what became finite again, and what goes on beside it."""
+    loss = Loss("loss", ["w", "b"], watched=True)
+    with Log(tmp_path) as log:
+        loss.open(log, 0)
+        for step, states in enumerate(["oo", "no", "nn", "on", "oo"]):
+            states = [State.NAN if state == "n" else State.OK for state in states]
+            loss.record(log, step, 1, states, reason=Reason.NONFINITE if step else 0)
+    marks = answers.run(load(tmp_path).runs["."], "").marks
+    assert [(mark.step, mark.variables) for mark in marks] == [(1, ("w",)), (2, ("b",))]
+
+
 def first_nan(tmp_path, *, watched=True, lost=0, before=State.OK):
     """The entry of a NaN at step 5, after whatever was before."""
     loss = Loss("loss", ["w"], watched=watched)

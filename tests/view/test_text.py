@@ -45,7 +45,7 @@ def history(logdir):
 
 
 def reported(history, width):
-    return text.report(history, {name: () for name in history.runs}, width)
+    return text.report(history, dict.fromkeys(history.runs, ()), width)
 
 
 def one_run(history, name, width=100):
