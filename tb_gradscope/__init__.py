@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from tb_gradscope.recording.destination import record as record
     from tb_gradscope.recording.failure import GradscopeWarning as GradscopeWarning
     from tb_gradscope.recording.keras_callback import KerasCallback as KerasCallback
+    from tb_gradscope.recording.optimizer import watch_optimizer as watch_optimizer
     from tb_gradscope.recording.patch import patch as patch
     from tb_gradscope.recording.recorder import Recorder as Recorder
     from tb_gradscope.recording.tape import GradientTape as GradientTape
@@ -56,6 +57,7 @@ _RECORDING = {
     "patch": "tb_gradscope.recording.patch",
     "record": "tb_gradscope.recording.destination",
     "record_clipping": "tb_gradscope.recording.clipping",
+    "watch_optimizer": "tb_gradscope.recording.optimizer",
 }
 _READING = {
     "FormatError": "tb_gradscope.format.errors",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import numpy as np
@@ -208,39 +208,59 @@ def _tally(call: ClipCall) -> Any:
 
 
 def _payload(call: ClipCall) -> Any:
-    """Returns float32 [threshold, norm before, after, scale, clipped, not finite, norms...]."""
-    before = [None if gradient is None else _as_tensor(gradient) for gradient in call.before]
-    after = [None if gradient is None else _as_tensor(gradient) for gradient in call.after]
+    before = [as_tensor(gradient) for gradient in call.before]
+    after = [as_tensor(gradient) for gradient in call.after]
     threshold = np.nan if call.threshold is None else tf.reduce_max(call.threshold)
     threshold = tf.cast(threshold, tf.float32)
     norms_before = _norms(before)
+    whole = whole_norm(norms_before)
     if call.global_norm is None:
         norms_after = _norms(after)
     else:
+        whole = tf.cast(call.global_norm, tf.float32)
         # Not read from what comes out: with a second reader, TensorFlow no longer joins the
         # clipping with the update that follows, which then rounds otherwise.
-        norms_after = norms_before * _scale(tf.cast(call.global_norm, tf.float32), threshold)
-    whole_before, whole_after = _whole(norms_before), _whole(norms_after)
-    if call.global_norm is not None:
-        whole_before = tf.cast(call.global_norm, tf.float32)
-    finite = tf.math.is_finite(whole_before)
+        norms_after = norms_before * global_scale(whole, threshold)
     if call.method in (messages.Clip.GLOBAL_NORM, messages.Clip.NORM):
-        clipped = whole_before > threshold
+        clipped = whole > threshold
     else:
         clipped = tf.reduce_any(
             [_differ(b, a) for b, a in zip(before, after, strict=True) if b is not None] or [False]
         )
+    none = [gradient is None for gradient in before]
+    return clip_payload(threshold, whole, norms_before, norms_after, clipped, none)
+
+
+def clip_payload(
+    threshold: Any,
+    whole_before: Any,
+    norms_before: Any,
+    norms_after: Any,
+    clipped: Any,
+    none: Sequence[bool],
+) -> Any:
+    """Returns float32 [threshold, norm before, after, scale, clipped, not finite, norms...].
+
+    Args:
+      threshold: float32 scalar.
+      whole_before: norm of all gradients together.
+      norms_before: float32 `[gradient]`; 0 for None.
+      norms_after: the same of what came out.
+      clipped: bool scalar, whether clipping changes anything where all is finite.
+      none: which gradients are None.
+    """
+    whole_after, finite = whole_norm(norms_after), tf.math.is_finite(whole_before)
     clipped = clipped & finite
     scale = tf.where(clipped, tf.math.divide_no_nan(whole_after, whole_before), 1.0)
     scale = tf.where(tf.math.is_finite(whole_after) & finite, scale, np.nan)
     flags = [tf.cast(clipped, tf.float32), tf.cast(~finite, tf.float32)]
     header = tf.stack([threshold, whole_before, whole_after, scale, *flags])
-    none = np.array([gradient is None for gradient in before])
-    norms = tf.where(none[:, None], NONE_MARK, tf.stack([norms_before, norms_after], 1))
+    norms = tf.stack([norms_before, norms_after], 1)
+    norms = tf.where(np.array(none, bool)[:, None], NONE_MARK, norms)
     return tf.concat([header, tf.reshape(norms, [-1])], 0)
 
 
-def _scale(norm_before: Any, threshold: Any) -> Any:
+def global_scale(norm_before: Any, threshold: Any) -> Any:
     """Returns what `clip_by_global_norm` multiplies with: NaN for a norm that is not finite."""
     scale = threshold * tf.minimum(1.0 / norm_before, 1.0 / threshold)
     return scale + (norm_before - norm_before)
@@ -250,7 +270,7 @@ def _norms(gradients: list[Any]) -> Any:
     return tf.stack([tf.constant(0.0) if g is None else norm(g) for g in gradients])
 
 
-def _whole(norms: Any) -> Any:
+def whole_norm(norms: Any) -> Any:
     """Returns the norm of all from the norms of each, without squaring large numbers."""
     largest = tf.reduce_max(norms)
     scaled = tf.math.divide_no_nan(norms, largest)
@@ -269,6 +289,7 @@ def _differ(before: Any, after: Any) -> Any:
     return tf.reduce_any(before != after)
 
 
-def _as_tensor(gradient: Any) -> Any:
-    is_tensor = isinstance(gradient, tf.IndexedSlices | tf.Tensor)
+def as_tensor(gradient: Any) -> Any:
+    """Returns a gradient that may be an array or a number as a tensor; None for None."""
+    is_tensor = gradient is None or isinstance(gradient, tf.IndexedSlices | tf.Tensor)
     return gradient if is_tensor else tf.convert_to_tensor(gradient)

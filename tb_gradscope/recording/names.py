@@ -43,6 +43,10 @@ class Names:
         """Returns the name of a clip site; arguments as for `of_loss`."""
         return self._claim("clip", candidate, origin)
 
+    def of_optimizer(self, candidate: str, origin: object) -> str:
+        """Returns the name of an optimizer; arguments as for `of_loss`."""
+        return self._claim("optimizer", candidate, origin)
+
     def of_variables(
         self,
         found: list[Any],
