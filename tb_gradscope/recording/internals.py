@@ -9,13 +9,16 @@ from __future__ import annotations
 import contextlib
 import functools
 import random
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from types import FrameType
 from typing import Any
 
 import tensorflow as tf
 
+_DEPTH_OF_WAITING = 12
 _OWN_SEED = 20_240_229
 
 
@@ -69,6 +72,30 @@ def source_of_converted(file: str, line: int) -> tuple[str, int, str] | None:
                     return str(place.filename), int(place.lineno), str(origin.function_name or "")
     except (ImportError, AttributeError):
         pass
+    return None
+
+
+def frame_behind_replicas(frame: FrameType) -> FrameType | None:
+    """Returns the frame that waits for the replicas, if `frame` begins a replica's thread.
+
+    Without the private names, what lies outside of `strategy.run` is not seen from the
+    replicas: whose lines and local variables it would be.
+    """
+    if not (frame.f_code.co_name == "_bootstrap" and frame.f_back is None):
+        return None
+    thread = threading.current_thread()
+    if type(thread).__name__ != "_MirroredReplicaThread":
+        return None
+    for waiting in sys._current_frames().values():
+        at: FrameType | None = waiting
+        for _ in range(_DEPTH_OF_WAITING):
+            if at is None:
+                break
+            if at.f_code.co_name == "_call_for_each_replica":
+                if any(other is thread for other in at.f_locals.get("threads", ())):
+                    return at
+                break
+            at = at.f_back
     return None
 
 

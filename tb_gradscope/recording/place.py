@@ -87,7 +87,7 @@ def find_caller() -> Caller:
     """Returns the innermost frame that is neither TensorFlow's nor ours."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and _is_library(frame.f_code.co_filename):
-        frame = frame.f_back
+        frame = _back(frame)
     if frame is None:
         return Caller(sys._getframe(1), "<unknown>", 0, "", "")
     shown: FrameType | None = frame
@@ -103,10 +103,8 @@ def find_caller() -> Caller:
     function = getattr(code, "co_qualname", code.co_name)
     if _GENERATED in file:
         mapped = (entry for entry in internals.mapped_stack()[::-1] if not _is_library(entry[0]))
-        file, line, function = next(mapped, (file, line, function))
-        if _GENERATED in file:
-            known = internals.source_of_converted(file, line)
-            file, line, function = known or (file, line, function)
+        origin = internals.source_of_converted(file, line) or next(mapped, None)
+        file, line, function = origin or (file, line, function)
         function = function.removeprefix("tf__")
     text = linecache.getline(file, line, shown.f_globals).strip()
     return Caller(frame, file, line, function, text)
@@ -134,10 +132,15 @@ def parameters_of(frame: FrameType) -> tuple[str, ...]:
 
 def outer_frame(frame: FrameType) -> FrameType | None:
     """Returns the next frame outwards that is neither TensorFlow's nor ours."""
-    outer = frame.f_back
+    outer = _back(frame)
     while outer is not None and _is_library(outer.f_code.co_filename):
-        outer = outer.f_back
+        outer = _back(outer)
     return outer
+
+
+def _back(frame: FrameType) -> FrameType | None:
+    """Returns the next frame outwards; from that of a replica's thread into the one that waits."""
+    return frame.f_back or internals.frame_behind_replicas(frame)
 
 
 def outer_frames(frame: FrameType) -> list[FrameType]:
