@@ -26,8 +26,8 @@ from tb_gradscope.view.series import Event, Series, at_steps, check_rows, descri
 class GradientSeries:
     """One gradient series. Axes and attributes as in `LossHistory`, over its own variables.
 
-    But `calls` and `nonfinite` are as recorded: all series of a loss share their
-    counters. `sessions`: int64 `[record]`, the number of who wrote it. `events`:
+    But `calls` is as recorded: all series of a loss share one counter of calls.
+    `sessions`: int64 `[record]`, the number of who wrote it. `events`:
     those that can be understood.
     """
 
@@ -59,7 +59,7 @@ def read_gradients(series: Series, column: Column, readable: bool = True) -> Gra
     decoded = decode_gradients(column.values, rows)
     steps, wall_times = column.steps[decoded.kept], column.wall_times[decoded.kept]
     sessions = series.parts.sessions_of(wall_times)
-    counts, ends = carried(decoded.records[:, None], sessions)
+    counts, ends = carried(np.stack([decoded.records, decoded.nonfinite], axis=1), sessions)
     states = np.zeros((rows, len(COUNTED)), np.int64)
     for end in ends:
         states += decode_gradient(column.values[decoded.kept[end]]).state_counts
@@ -74,7 +74,7 @@ def read_gradients(series: Series, column: Column, readable: bool = True) -> Gra
             f"{len(column.steps)} of them are shown; lower --gradscope_samples."
         )
     events, values, calls = check_rows(series, problems), decoded.values, decoded.calls
-    nonfinite, reasons, scales = decoded.nonfinite, decoded.reasons, decoded.loss_scales
+    nonfinite, reasons, scales = counts[:, 1], decoded.reasons, decoded.loss_scales
     traced = [event for event in events if event.message.kind == messages.Event.TRACED]
     traced_only = bool(readable and traced and not len(column.steps))
     if traced_only:
@@ -131,9 +131,8 @@ def merge(
         first_seen[into] = earlier(first_seen[into], first)
         last_seen[into] = np.maximum(last_seen[into], last)
     joined = Joined(parts, columns, len(variables))
-    counts = _carried(
+    calls = _carried_calls(
         joined.largest([part.calls for part in parts]),
-        joined.largest([part.nonfinite for part in parts]),
         joined.latest([part.sessions for part in parts]),
     )
     absent = np.full(STATISTIC_COUNT, np.nan, np.float32)
@@ -147,7 +146,7 @@ def merge(
         steps=joined.steps,
         wall_times=joined.wall_times,
         values=joined.cells([part.values for part in parts], present, absent),
-        calls=counts[:, 0],
+        calls=calls,
         records=_records(parts),
         state_counts=states,
         asked=asked,
@@ -158,7 +157,7 @@ def merge(
         traced_only=all(part.traced_only for part in parts),
         part_of=latest.part_of,
         watched=all(part.series.watched for part in parts),
-        nonfinite=counts[:, 1],
+        nonfinite=joined.summed([part.nonfinite for part in parts]),
         reasons=joined.largest([part.reasons for part in parts]),
         loss_scales=joined.latest([part.loss_scales for part in parts]),
         spikes=_spikes(parts, positions),
@@ -173,13 +172,11 @@ def none_rows(event: Event) -> list[int]:
     return [row for row, state in pairs if state == messages.Event.NONE]
 
 
-def _carried(calls: Counts, nonfinite: Counts, sessions: Counts) -> Counts:
-    """Returns `[record, 2]`, calls and nonfinite as they go on over restarts."""
+def _carried_calls(calls: Counts, sessions: Counts) -> Counts:
     counted = np.flatnonzero(calls)  # what was only traced is no call
-    result = np.zeros((len(calls), 2), np.int64)
-    both = np.stack([calls, nonfinite], axis=1)[counted]
-    result[counted] = carried(both, sessions[counted])[0]
-    return np.maximum.accumulate(result, axis=0) if len(result) else result
+    result = np.zeros_like(calls)
+    result[counted] = carried(calls[counted, None], sessions[counted])[0][:, 0]
+    return np.maximum.accumulate(result) if len(result) else result
 
 
 def _records(parts: Sequence[GradientSeries]) -> int:

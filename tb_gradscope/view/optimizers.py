@@ -23,7 +23,8 @@ from tb_gradscope.view.series import Series, at_steps, describe_errors
 class OptimizerSeries:
     """One optimizer series. Axes and attributes as in `OptimizerHistory`, over its own variables.
 
-    `counts`: int64 `[record, 3]`: calls, applied, skipped.
+    But `calls` is as recorded: all series of an optimizer share one counter of
+    calls. `sessions`: int64 `[record]`, the number of who wrote it.
     """
 
     series: Series
@@ -31,7 +32,10 @@ class OptimizerSeries:
     wall_times: Times
     values: Floats
     update_norms: Floats
-    counts: Counts
+    calls: Counts
+    applied: Counts
+    skipped: Counts
+    sessions: Counts
     loss_scales: Floats
     learning_rates: Floats
 
@@ -48,7 +52,8 @@ def read_optimizer(series: Series, column: Column, problems: list[str]) -> Optim
     gradients = decoded.gradients
     wall_times = column.wall_times[gradients.kept]
     stored = np.stack([gradients.calls, decoded.applied, decoded.skipped], axis=1)
-    counts, _ = carried(stored, series.parts.sessions_of(wall_times))
+    sessions = series.parts.sessions_of(wall_times)
+    counts, _ = carried(stored, sessions)
     problems += describe_errors(
         series.title, "records", len(column.steps), at_steps(gradients.errors, column.steps)
     )
@@ -58,7 +63,10 @@ def read_optimizer(series: Series, column: Column, problems: list[str]) -> Optim
         wall_times=wall_times,
         values=gradients.values,
         update_norms=decoded.update_norms,
-        counts=counts,
+        calls=gradients.calls,
+        applied=counts[:, 1],
+        skipped=counts[:, 2],
+        sessions=sessions,
         loss_scales=decoded.loss_scales,
         learning_rates=decoded.learning_rates,
     )
@@ -79,8 +87,9 @@ def merge_optimizers(
     absent = np.full(STATISTIC_COUNT, np.nan, np.float32)
     absent[Statistic.STATE] = State.ABSENT
     present = [part.values[:, :, Statistic.STATE] != State.ABSENT for part in parts]
-    calls, applied, skipped = (
-        joined.summed([part.counts[:, counter] for part in parts]) for counter in range(3)
+    calls, _ = carried(
+        joined.largest([part.calls for part in parts])[:, None],
+        joined.latest([part.sessions for part in parts]),
     )
     return OptimizerHistory(
         name=latest.name,
@@ -94,9 +103,9 @@ def merge_optimizers(
         wall_times=joined.wall_times,
         values=joined.cells([part.values for part in parts], present, absent),
         update_norms=joined.cells([part.update_norms for part in parts], present, np.nan),
-        calls=calls,
-        applied=applied,
-        skipped=skipped,
+        calls=calls[:, 0],
+        applied=joined.summed([part.applied for part in parts]),
+        skipped=joined.summed([part.skipped for part in parts]),
         loss_scales=joined.latest([part.loss_scales for part in parts]),
         learning_rates=joined.latest([part.learning_rates for part in parts]),
         skipped_steps=np.array(skipped_steps([part.series for part in parts]), np.int64),

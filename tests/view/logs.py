@@ -116,7 +116,7 @@ class Loss:
         states = list(states or [OK] * len(self.variables))
         counter = self.counter or self
         counter.calls += 1
-        counter.nonfinite += any(state in (NAN, INF) for state in states)
+        self.nonfinite += any(state in (NAN, INF) for state in states)
         self.records += 1
         for row, state in enumerate(states):
             if state in COUNTED:
@@ -125,7 +125,7 @@ class Loss:
         self.states = states
         values = gradient_values(norms, states)
         record = GradientRecord(
-            values, counter.calls, self.records, self.counts, counter.nonfinite, reason, scale
+            values, counter.calls, self.records, self.counts, self.nonfinite, reason, scale
         )
         log.put(step, tags.record_tag(self.series), encode_gradient(record), tags.PLUGIN_NAME)
         if changed and events:
@@ -171,8 +171,11 @@ class Clip:
 class Optimizer:
     """An optimizer series, whose calls are applied unless skipped."""
 
-    def __init__(self, name, variables, class_name="Adam", scaled=False, accumulation=1):
+    def __init__(
+        self, name, variables, class_name="Adam", scaled=False, accumulation=1, counter=None
+    ):
         self.variables = list(variables)
+        self.counter = counter  # another series of this optimizer, which counts the calls of both
         label = {"stage": messages.Label.UNSCALED} if scaled else None
         self.schema = gradient_schema(name, self.variables, label=label)
         self.schema.kind = messages.Schema.OPTIMIZER
@@ -184,7 +187,7 @@ class Optimizer:
 
     def restart(self, session=""):
         self.schema.session = session
-        self.applied = self.skipped = 0
+        self.calls = self.applied = self.skipped = 0
 
     open = Loss.open
     event = Loss.event
@@ -195,11 +198,12 @@ class Optimizer:
         skipped = any(state in (NAN, INF) for state in states)
         self.skipped += skipped
         self.applied += not skipped
-        calls = self.applied + self.skipped
+        counter = self.counter or self
+        counter.calls += 1
         if skipped:
             self.event(log, step, messages.Event.SKIPPED, count=self.skipped)
         counts = np.zeros((len(states), len(COUNTED)), np.int64)
-        gradient = GradientRecord(gradient_values(norms, states), calls, calls, counts)
+        gradient = GradientRecord(gradient_values(norms, states), counter.calls, 1, counts)
         updates = np.broadcast_to(np.float32(0 if skipped else updates), (len(states),))
         record = OptimizerRecord(gradient, updates, self.applied, self.skipped, scale, rate)
         log.put(step, tags.record_tag(self.series), encode_optimizer(record), tags.PLUGIN_NAME)

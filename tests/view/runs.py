@@ -456,7 +456,8 @@ def watched(run):
 
 def refrozen(run):
     """An optimizer whose variables change: another series from step 3 on, and back."""
-    both, only = Optimizer("sgd", ["a", "b"], "SGD"), Optimizer("sgd", ["a"], "SGD")
+    both = Optimizer("sgd", ["a", "b"], "SGD")
+    only = Optimizer("sgd", ["a"], "SGD", counter=both)
     with Log(run) as log:
         both.open(log, 0)
         for step in range(3):

@@ -386,6 +386,18 @@ def test_marks_are_of_what_began(tmp_path):
     assert [(mark.step, mark.variables) for mark in marks] == [(1, ("w",)), (2, ("b",))]
 
 
+def test_calls_not_finite_are_counted_by_each_series(tmp_path):
+    both = Loss("loss", ["a", "b"], watched=True)
+    only = Loss("loss", ["a"], both, watched=True)
+    with Log(tmp_path) as log:
+        for step, loss in enumerate([both, both, only, only, both]):
+            loss.open(log, step)
+            loss.record(log, step, 1, [State.NAN] * len(loss.variables) if step else None)
+    (found,) = load(tmp_path).runs["."].losses
+    assert found.calls.tolist() == [1, 2, 3, 4, 5]
+    assert found.nonfinite.tolist() == [0, 1, 2, 3, 4]
+
+
 def first_nan(tmp_path, *, watched=True, lost=0, before=State.OK):
     """The entry of a NaN at step 5, after whatever was before."""
     loss = Loss("loss", ["w"], watched=watched)

@@ -84,7 +84,7 @@ def test_variables_that_change(history):
     assert one.values[:, 1, Statistic.STATE].tolist() == [0, 0, 0, -1, -1, 0]
     np.testing.assert_allclose(one.update_norms[:, 0], [0.03, 0.03, 0.03, 0.06, 0.06, 0.09])
     assert np.isnan(one.update_norms[3:5, 1]).all()
-    assert one.applied.tolist() == [1, 2, 3, 4, 5, 6]
+    assert one.calls.tolist() == one.applied.tolist() == [1, 2, 3, 4, 5, 6]
     ratios = numbers.update_ratios(one)
     np.testing.assert_allclose(ratios[3], [0.02, np.nan])
 
@@ -123,6 +123,7 @@ def test_restart_goes_on_counting(tmp_path):
                 one.record(log, step, states=[State.INF if step in (1, 3) else State.OK])
     (found,) = load(tmp_path).runs["."].optimizers
     assert found.steps.tolist() == list(range(6))
+    assert found.calls.tolist() == [1, 2, 3, 4, 5, 6]
     assert found.applied.tolist() == [1, 1, 2, 2, 3, 4]
     assert found.skipped.tolist() == [0, 1, 1, 2, 2, 2]
     assert found.skipped_steps.tolist() == [1, 3]
