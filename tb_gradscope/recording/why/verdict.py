@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 from typing import Any
 
 import tensorflow as tf
 
 from tb_gradscope.recording import sources
-from tb_gradscope.recording.why import exits, program, windows
+from tb_gradscope.recording.why import custom, exits, program, windows
 from tb_gradscope.recording.why.blockers import DECIDES, Blocker, blockers, line_of
 from tb_gradscope.recording.why.cause import Cause
 from tb_gradscope.recording.why.lines import Line
@@ -26,6 +27,7 @@ _WINDOWS = {
 }
 _TO_NUMBERS = frozenset({"Cast", "Bitcast", "AsString", "SaturateCast"})
 _ITERATOR = "MakeIterator"
+_CUSTOM = "tf.custom_gradient"
 _PYTHON = frozenset({"PyFunc", "PyFuncStateless", "EagerPyFunc"})
 
 
@@ -104,7 +106,7 @@ class _Court:
         self._writes: list[tuple[Node, Bits, tuple[Node, ...]]] | None = None
         self._readers = world.readers(self._handles)
         self._known: dict[int, Cause] = {}
-        self._strict: tuple[Reach, list[Blocker]] | None = None
+        self._strict: list[Blocker] | None = None
 
     def cause(self, position: int) -> Cause:
         """Returns the cause of one missing gradient."""
@@ -165,14 +167,27 @@ class _Court:
     def _blocker(self, position: int) -> Blocker | None:
         if self._reaches(self._reach.gradients, position):
             # All that is left are gradient functions of the program, which may return None.
-            if self._strict is None:
-                strict = self._follow(custom_passes=False)
-                self._strict = strict, self._found(strict)
-            found = [b for b in self._strict[1] if b.node.custom]
-        else:
-            found = self._blockers
-        found = [blocker for blocker in found if blocker.bits >> position & 1]
+            return self._custom_blocker(position)
+        found = [blocker for blocker in self._blockers if blocker.bits >> position & 1]
         return min(found, key=lambda b: (b.rank, -b.node.index), default=None)
+
+    def _custom_blocker(self, position: int) -> Blocker | None:
+        """Returns the gradient function of the program that must have returned None."""
+        bit = 1 << position
+        if self._strict is None:
+            self._strict = self._found(self._follow(custom_passes=False))
+        first = [b for b in self._strict if b.node.custom and b.bits & bit]
+        behind = [
+            Blocker(node, bit, 0)
+            for node in self._world.nodes
+            if node.custom
+            and not self._world.keys.isdisjoint(node.outs)
+            and any(self._reach.gradients.get(key, 0) & bit for key in node.ins)
+        ]
+        found = list({id(b.node): b for b in (*first, *behind)}.values())
+        if len(found) > 1:  # then only the source can tell
+            found = [b for b in found if (f := _custom(b)) and custom.may_return_none(f)]
+        return found[0] if found else None
 
     def _blocked(self, blocker: Blocker) -> Cause:
         node, line = blocker.node, blocker.line
@@ -183,7 +198,10 @@ class _Court:
             where = self._log.line_of(blocker.window, node) or line
             return Cause(kind, where, _op(node), blocker.window, line)
         if node.custom:
-            return Cause("blocked", line, _custom_name(node), "custom_gradient")
+            function = _custom(blocker)
+            known = node.custom if node.graph is None else _CUSTOM
+            name = known if function is None else function.name
+            return Cause("blocked", line, name, "custom_gradient")
         if node.type == "StopGradient":
             return Cause("blocked", line, node.type, "stop_gradient")
         if node.type in _PYTHON:
@@ -283,5 +301,5 @@ def _op(node: Node) -> str:
     return "" if node.type.startswith("__") else node.type
 
 
-def _custom_name(node: Node) -> str:
-    return node.custom if node.graph is None else node.type
+def _custom(blocker: Blocker) -> ast.FunctionDef | None:
+    return None if blocker.line is None else custom.called_at(blocker.line)
