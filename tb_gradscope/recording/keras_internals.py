@@ -95,4 +95,4 @@ def batches_trained(model: Any) -> int:
     if optimizer is None:
         return 0
     accumulated = getattr(optimizer, "inner_optimizer", optimizer).gradient_accumulation_steps
-    return int(keras.ops.convert_to_tensor(optimizer.iterations)) * int(accumulated or 1)
+    return int(optimizer.iterations.numpy()) * int(accumulated or 1)
