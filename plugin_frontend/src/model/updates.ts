@@ -132,7 +132,10 @@ export function sayApplied(optimizer: Optimizer): string {
   const skipped = optimizer.skipped.at(-1) ?? 0;
   const parts = [`${counted(applied, 'update')} applied`];
   if (skipped > 0 || optimizer.has_loss_scale) {
-    parts.push(`${count(skipped)} skipped because the loss scale had overflowed`);
+    const known = optimizer.skipped_steps.length;
+    // Those between two records are counted, but nobody has noted when they were.
+    const when = known < skipped ? ` (the steps of ${count(known)} are known)` : '';
+    parts.push(`${count(skipped)} skipped because the loss scale had overflowed${when}`);
   }
   return parts.join(', ');
 }
