@@ -16,12 +16,14 @@ from tb_gradscope.recording.comparison import compare
 from tb_gradscope.recording.description import Description
 from tb_gradscope.recording.labels import label_of
 from tb_gradscope.recording.losses import CallPaths, Key, TapeLosses, path_of, site_of
+from tb_gradscope.recording.micro_batches import batch_of
 from tb_gradscope.recording.observe import in_function, observe, schema
 from tb_gradscope.recording.origins import ORIGINS, Origin, Taken
 from tb_gradscope.recording.parts_of_sum import Sum
 from tb_gradscope.recording.recorder import Recorder
 from tb_gradscope.recording.reductions import watch_reductions
 from tb_gradscope.recording.replica import replica_here
+from tb_gradscope.recording.scaling import scale_of, unscaled, with_scale
 from tb_gradscope.recording.why.missing import explain_missing
 from tb_gradscope.recording.why.windows import TapeLog
 
@@ -65,12 +67,19 @@ def observe_gradients(
     replica = replica_here()
     identity = tuple(id(source) if sources.is_variable(source) else None for source in found)
     sparse = any(isinstance(gradient, tf.IndexedSlices) for gradient in gradients)
-    one = recorder.seen.get((key, identity, replica, is_given))
+    scale = scale_of(target)
+    label = label_of(
+        sparse=sparse,
+        stage=messages.Label.RAW if scale is None else messages.Label.UNSCALED,
+        batch=batch_of(found),
+    )
+    seen_as = (key, identity, replica, is_given, label.stage, label.batch)
+    one = recorder.seen.get(seen_as)
     if one is None or not one.is_for(found, sparse):
         one = _Identified(
-            recorder, key, caller, found, sparse, is_repeat=known is not None, is_given=is_given
+            recorder, key, caller, found, label, is_repeat=known is not None, is_given=is_given
         )
-        recorder.remember((key, identity, replica, is_given), one)
+        recorder.remember(seen_as, one)
     if replica is not None:
         watch_reductions()
     ORIGINS.remember(gradients, one.origins)
@@ -82,13 +91,14 @@ def observe_gradients(
     compared = compare(description, others, found, gradients)
 
     def payloads() -> list[Any]:
-        values = tf.reshape(statistics.gradient_statistics(gradients, found), [-1])
+        true = [unscaled(gradient, scale) for gradient in gradients]
+        values = with_scale(tf.reshape(statistics.gradient_statistics(true, found), [-1]), scale)
         return [values, *compared.payloads()]
 
     descriptions = [description, *compared.descriptions]
-    observe(recorder, descriptions, payloads, none, is_repeat=is_repeat, watch=gradients)
+    call = observe(recorder, descriptions, payloads, none, is_repeat=is_repeat, watch=gradients)
     if parts is not None:
-        parts.observe(recorder, description, found, none)
+        parts.record(call, description, found, none)
     return description
 
 
@@ -118,7 +128,7 @@ class _Identified:
         key: Key,
         caller: place.Caller,
         found: list[Any],
-        sparse: bool,
+        label: Any,
         is_repeat: bool,
         is_given: bool,
     ) -> None:
@@ -133,7 +143,7 @@ class _Identified:
             name,
             described,
             caller.message(),
-            label=label_of(sparse=sparse),
+            label=label,
         )
         # A tape that was given a recorder leads its clip functions there too.
         own = weakref.ref(recorder) if is_given else None
@@ -147,12 +157,12 @@ class _Identified:
             for position, source in enumerate(found)
         ]
         self._sources = sources.SameSources(found)
-        self._sparse = sparse
+        self._sparse = label.sparse
         self.description = Description(described_schema, counted_as=_counter(described_schema))
 
     def is_for(self, found: list[Any], sparse: bool) -> bool:
         """Tells whether these are the same variables still."""
-        return sparse == self._sparse and self._sources.are(found)
+        return bool(sparse == self._sparse) and self._sources.are(found)
 
 
 def _counter(schema: Any) -> str:

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from tb_gradscope.recording import internals, optimizer_step
 from tb_gradscope.recording import optimizer_internals as keras
 from tb_gradscope.recording.failure import contained, say_once
+from tb_gradscope.recording.micro_batches import remember_accumulated
 from tb_gradscope.recording.optimizer_hooks import hook
 from tb_gradscope.recording.optimizer_step import Step
 from tb_gradscope.recording.scaling import remember_scale
@@ -109,14 +110,15 @@ class Watch:
     def follow(self, optimizer: Any) -> None:
         """Has `optimizer` recorded: the outermost one that the program applies."""
         self._outer = weakref.ref(optimizer)
+        hook(optimizer, "build", after=self._after_build)
         hook(optimizer, "scale_loss", self._before_scaling, self._after_scaling)
+        _remember_variables(optimizer)
         if keras.inner_of(optimizer) is not None:
             # What `apply` calls once all variables are made.
             if not hook(optimizer, "_tf_apply", self._before, self._after, self._forget):
                 hook(optimizer, "apply", self._before, self._after, self._forget)
             return
         hook(optimizer, "apply", self._before, self._after, self._forget)
-        hook(optimizer, "build", after=self._after_build)
         hook(optimizer, "_backend_apply_gradients", before=self._reach)
         hook(optimizer, "_backend_update_step", before=self._take_rate)
         hook(optimizer, "_all_reduce_sum_gradients", after=self._reduced)
@@ -159,9 +161,11 @@ class Watch:
                 step.reduce(list(result))
 
     def _after_build(self, optimizer: Any, result: Any, prepared: Any) -> None:
-        outer = keras.outer_of(optimizer)
-        if outer is not None:
-            watch_optimizer(outer)
+        with contained("recording an optimizer"):
+            _remember_variables(optimizer)
+            outer = keras.outer_of(optimizer)
+            if outer is not None:
+                watch_optimizer(outer)
 
     def _before_scaling(self, optimizer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         with contained("noting a loss scale"), internals.stop_recording():
@@ -170,6 +174,12 @@ class Watch:
     def _after_scaling(self, optimizer: Any, result: Any, scale: Any) -> None:
         if scale is not None:
             remember_scale(result, scale)
+
+
+def _remember_variables(optimizer: Any) -> None:
+    inner = keras.inner_of(optimizer) or optimizer
+    if getattr(inner, "gradient_accumulation_steps", None):
+        remember_accumulated(keras.variables_of(inner))
 
 
 @contextlib.contextmanager

@@ -15,16 +15,18 @@ import numpy as np
 import tensorflow as tf
 
 from tb_gradscope.format import messages
-from tb_gradscope.recording import statistics
 from tb_gradscope.recording.comparison import beside
 from tb_gradscope.recording.cosines import MOST_COMPARED, cosines
 from tb_gradscope.recording.description import Description
 from tb_gradscope.recording.failure import say_once
 from tb_gradscope.recording.losses import Key
 from tb_gradscope.recording.mirror import Mirror
-from tb_gradscope.recording.observe import observe
+from tb_gradscope.recording.observe import Counted, record
 from tb_gradscope.recording.passes import NoPassError, Passes, Target
 from tb_gradscope.recording.recorder import Recorder
+from tb_gradscope.recording.scaling import scale_of, unscaled, with_scale
+from tb_gradscope.recording.statistics import gradient_statistics
+from tb_gradscope.recording.scaling import scale_of, unscaled, with_scale
 
 
 class GivenParts:
@@ -82,6 +84,24 @@ class GivenParts:
 
 
 @dataclasses.dataclass(frozen=True)
+class Part:
+    """One part of a sum.
+
+    Attributes:
+      target: what a pass for it differentiates.
+      scale: the loss scale that it was multiplied with, or None.
+    """
+
+    target: Target
+    scale: Any
+
+    @property
+    def stage(self) -> int:
+        """A `Label.Stage`."""
+        return int(messages.Label.RAW if self.scale is None else messages.Label.UNSCALED)
+
+
+@dataclasses.dataclass(frozen=True)
 class Sum:
     """A total that is differentiated, and its parts.
 
@@ -90,54 +110,37 @@ class Sum:
       mirror: of the tape.
     """
 
-    parts: dict[str, Target]
+    parts: dict[str, Part]
     mirror: Mirror
 
-    def observe(
-        self, recorder: Recorder, total: Description, found: list[Any], none: tuple[bool, ...]
+    def record(
+        self, call: Counted, total: Description, found: list[Any], none: tuple[bool, ...]
     ) -> None:
-        """Records the parts of one call, if it is due.
+        """Records the parts of one call of the total, if it is due.
+
+        In a graph this is a branch of its own, which needs nothing of the total's
+        gradients: in steps that are not recorded, what the forward pass has left is
+        let go of as early as ever.
 
         Args:
-          recorder: where to.
-          total: describes the series of the total, which was counted already.
+          call: of the total.
+          total: describes its series.
           found: flat sources.
           none: which of them got no gradient from the total.
         """
-        if tf.executing_eagerly() and not self.mirror.is_ready:
-            return  # this call was not expected to be due
+        if tf.executing_eagerly() and not (call.due and self.mirror.is_ready):
+            return
+        parts = list(self.parts.values())
         try:
-            passes = self.mirror.passes(list(self.parts.values()), found, none)
+            passes = self.mirror.passes([part.target for part in parts], found, none)
         except NoPassError as error:
             say_once(
                 f"tb_gradscope: the parts of {total.schema.name!r} are not recorded: {error}. "
                 "The total is."
             )
             return
-        descriptions = _described(recorder, total, list(self.parts), passes)
-        payloads = functools.partial(_payloads, passes, found)
-        # Asked for apart: a branch of its own needs nothing of the total's gradients, so that
-        # in steps not recorded the forward pass's values are let go of as early as ever.
-        observe(recorder, descriptions, payloads, descriptions[0].none, is_repeat=True)
-
-
-_known: contextvars.ContextVar[Callable[[Any], dict[str, Target]]] = contextvars.ContextVar(
-    "gradscope_sums", default=lambda target: {}
-)
-
-
-@contextlib.contextmanager
-def known_sums(parts_of: Callable[[Any], dict[str, Target]]) -> Iterator[None]:
-    """Tells the parts of sums that the program did not write itself, in what is called from here.
-
-    Args:
-      parts_of: returns the parts of a loss by name, none if it is no such sum.
-    """
-    token = _known.set(parts_of)
-    try:
-        yield
-    finally:
-        _known.reset(token)
+        descriptions = _described(call.recorder, total, self.parts, passes)
+        record(call, descriptions, functools.partial(_payloads, passes, parts, found))
 
 
 def sum_of(given: GivenParts, mirror: Mirror, target: Any, output_gradients: Any) -> Sum | None:
@@ -151,16 +154,17 @@ def sum_of(given: GivenParts, mirror: Mirror, target: Any, output_gradients: Any
     """
     parts = given.of(target)
     if not parts:
-        known = {} if output_gradients is not None else _known.get()(target)
-        return Sum(known, mirror) if known else None
+        return None
     weights: dict[str, Any] = {}
     if output_gradients is not None and isinstance(target, Mapping):
         left = iter(tf.nest.flatten(output_gradients))
         # In the order in which TensorFlow flattens a dict.
         for key in sorted(target):
             weights[str(key)] = [next(left) for _ in tf.nest.flatten(target[key])]
-    targets = {name: _target(part, weights.get(name)) for name, part in parts.items()}
-    return Sum(targets, mirror)
+    made = {
+        name: Part(_target(part, weights.get(name)), scale_of(part)) for name, part in parts.items()
+    }
+    return Sum(made, mirror)
 
 
 def _target(part: Any, weights: Any) -> Target:
@@ -175,13 +179,13 @@ def _target(part: Any, weights: Any) -> Target:
 
 
 def _described(
-    recorder: Recorder, total: Description, names: list[str], passes: Passes
+    recorder: Recorder, total: Description, parts: dict[str, Part], passes: Passes
 ) -> list[Description]:
     """Returns a description for each part, then one for the cosines of each but the first."""
-    key = ("parts", total.series, *names)
+    key = ("parts", total.series, *((name, part.stage) for name, part in parts.items()))
     found = recorder.seen.get(key)
     if found is None:
-        found = _describe(recorder, total, names)
+        found = _describe(recorder, total, parts)
         recorder.remember(key, found)
     if passes.none is None:
         return list(found)
@@ -192,31 +196,39 @@ def _described(
     return [*known, *found[len(known) :]]
 
 
-def _describe(recorder: Recorder, total: Description, names: list[str]) -> list[Description]:
+def _describe(recorder: Recorder, total: Description, parts: dict[str, Part]) -> list[Description]:
     variables = [variable.name for variable in total.schema.variables]
     # The parts of another total are others, whatever they are called.
     origin = ("part of", total.schema.name)
-    called = [recorder.losses.name(Key(name, origin, 0), variables, is_same=True) for name in names]
-    parts = [
-        beside(total, messages.Schema.GRADIENT, name=name, part_of=total.schema.name)
-        for name in called
+    called = [recorder.losses.name(Key(name, origin, 0), variables, is_same=True) for name in parts]
+    part_of = {"part_of": total.schema.name}
+    described = [
+        beside(total, messages.Schema.GRADIENT, part.stage, name=name, **part_of)
+        for name, part in zip(called, parts.values(), strict=True)
     ]
     compared = [
-        beside(total, messages.Schema.COSINE, name=name, losses=called[_others_of(index)])
-        for index, name in enumerate(called)
-        if index > 0
+        beside(total, messages.Schema.COSINE, part.stage, name=name, losses=called[_others_of(i)])
+        for i, (name, part) in enumerate(zip(called, parts.values(), strict=True))
+        if i > 0
     ]
-    return [*parts, *compared]
+    return [*described, *compared]
 
 
-def _payloads(passes: Passes, found: list[Any]) -> list[Any]:
+def _payloads(passes: Passes, parts: list[Part], found: list[Any]) -> list[Any]:
     gradients = passes.run()
-    values = [statistics.gradient_statistics(each, found) for each in gradients]
     between = cosines(gradients, found)
     compared = [
-        tf.transpose(between[:, index, _others_of(index)]) for index in range(1, len(gradients))
+        tf.transpose(between[:, index, _others_of(index)]) for index in range(1, len(parts))
     ]
-    return [tf.reshape(each, [-1]) for each in [*values, *compared]]
+    return [
+        *(_values(each, part.scale, found) for each, part in zip(gradients, parts, strict=True)),
+        *(tf.reshape(each, [-1]) for each in compared),
+    ]
+
+
+def _values(gradients: list[Any], scale: Any, found: list[Any]) -> Any:
+    true = [unscaled(gradient, scale) for gradient in gradients]
+    return with_scale(tf.reshape(gradient_statistics(true, found), [-1]), scale)
 
 
 def _others_of(index: int) -> slice:
