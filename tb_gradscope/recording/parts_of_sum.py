@@ -26,7 +26,6 @@ from tb_gradscope.recording.passes import NoPassError, Passes, Target
 from tb_gradscope.recording.recorder import Recorder
 from tb_gradscope.recording.scaling import scale_of, unscaled, with_scale
 from tb_gradscope.recording.statistics import gradient_statistics
-from tb_gradscope.recording.scaling import scale_of, unscaled, with_scale
 
 
 class GivenParts:
@@ -143,6 +142,25 @@ class Sum:
         record(call, descriptions, functools.partial(_payloads, passes, parts, found))
 
 
+_known: contextvars.ContextVar[Callable[[Any], dict[str, Target]]] = contextvars.ContextVar(
+    "gradscope_sums", default=lambda target: {}
+)
+
+
+@contextlib.contextmanager
+def known_sums(parts_of: Callable[[Any], dict[str, Target]]) -> Iterator[None]:
+    """Tells the parts of sums that the program did not write itself, in what is called from here.
+
+    Args:
+      parts_of: returns the parts of a loss by name, none if it is no such sum.
+    """
+    token = _known.set(parts_of)
+    try:
+        yield
+    finally:
+        _known.reset(token)
+
+
 def sum_of(given: GivenParts, mirror: Mirror, target: Any, output_gradients: Any) -> Sum | None:
     """Returns what is to be differentiated as a sum of parts, None if it is none.
 
@@ -154,7 +172,10 @@ def sum_of(given: GivenParts, mirror: Mirror, target: Any, output_gradients: Any
     """
     parts = given.of(target)
     if not parts:
-        return None
+        known = {} if output_gradients is not None else _known.get()(target)
+        return (
+            Sum({name: Part(part, None) for name, part in known.items()}, mirror) if known else None
+        )
     weights: dict[str, Any] = {}
     if output_gradients is not None and isinstance(target, Mapping):
         left = iter(tf.nest.flatten(output_gradients))
