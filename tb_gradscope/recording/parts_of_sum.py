@@ -173,9 +173,8 @@ def sum_of(given: GivenParts, mirror: Mirror, target: Any, output_gradients: Any
     parts = given.of(target)
     if not parts:
         known = {} if output_gradients is not None else _known.get()(target)
-        return (
-            Sum({name: Part(part, None) for name, part in known.items()}, mirror) if known else None
-        )
+        of_known = {name: Part(one, None) for name, one in known.items()}
+        return Sum(of_known, mirror) if of_known else None
     weights: dict[str, Any] = {}
     if output_gradients is not None and isinstance(target, Mapping):
         left = iter(tf.nest.flatten(output_gradients))

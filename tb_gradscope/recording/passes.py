@@ -101,30 +101,30 @@ def graph_passes(
     on_tape = [_on_tape(target, recorded) for target in targets]
     stops = recorded.boundary([tensor for target in on_tape for tensor in target.tensors])
 
-    def one(target: Target) -> Gradients:
-        if not target.tensors or not ends:
-            return [None] * len(ends)
-        gradients: Gradients = tf.gradients(
-            list(target.tensors), ends, grad_ys=target.weights, stop_gradients=stops
-        )
-        return gradients
+    def pass_of(target: Target) -> Any:
+        # A function of its own for each, in which all have the same name scopes: by name
+        # TensorFlow knows what a loop kept for another pass already.
+        @tf.function(autograph=False)
+        def differentiate() -> Gradients:
+            if not target.tensors or not ends:
+                return [None] * len(ends)
+            gradients: Gradients = tf.gradients(
+                list(target.tensors), ends, grad_ys=target.weights, stop_gradients=stops
+            )
+            return gradients
 
-    @tf.function(autograph=False)
-    def every() -> list[Gradients]:
-        return [one(target) for target in on_tape]
+        made = differentiate.get_concrete_function()
+        _expect_no_effect(made.graph)
+        return made
 
-    made = every.get_concrete_function()
-    _expect_no_effect(made.graph)
+    made = [pass_of(target) for target in on_tape]
 
     def spread(gradients: Iterable[Any]) -> Gradients:
         left = iter(gradients)
         return [None if source is None else next(left) for source in known]
 
-    none = [
-        tuple(gradient is None for gradient in spread(gradients))
-        for gradients in made.structured_outputs
-    ]
-    return Passes(none, lambda: [spread(gradients) for gradients in made()])
+    none = [tuple(one is None for one in spread(each.structured_outputs)) for each in made]
+    return Passes(none, lambda: [spread(each()) for each in made])
 
 
 class _Recorded:
