@@ -10,7 +10,7 @@ from tb_gradscope.recording.why.lines import Line
 _DECORATOR = "custom_gradient"
 
 
-def called_at(line: Line) -> ast.FunctionDef | None:
+def called_at(line: Line) -> program.Function | None:
     """Returns the `tf.custom_gradient` function that is called at a line."""
     statement = program.statement_at(line.file, line.line)
     if statement is None:
@@ -20,11 +20,11 @@ def called_at(line: Line) -> ast.FunctionDef | None:
         for node in program.expressions(statement)
         if isinstance(node, ast.Call)
     }
-    found = (n for n in ast.walk(program.tree_of(line.file)) if isinstance(n, ast.FunctionDef))
+    found = program.functions(line.file)
     return next((f for f in found if f.name in names and _is_decorated(f)), None)
 
 
-def may_return_none(function: ast.FunctionDef) -> bool:
+def may_return_none(function: program.Function) -> bool:
     """Tells whether the gradient function inside of it spells a None among its results."""
     for node in ast.walk(function):
         if isinstance(node, ast.Lambda):
@@ -39,7 +39,7 @@ def may_return_none(function: ast.FunctionDef) -> bool:
     return False
 
 
-def _is_decorated(function: ast.FunctionDef) -> bool:
+def _is_decorated(function: program.Function) -> bool:
     return any(
         getattr(decorator, "attr", getattr(decorator, "id", "")) == _DECORATOR
         for decorator in function.decorator_list

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 from tb_gradscope.recording.why.lines import Line
 
-Scope = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.Module
+Function = ast.FunctionDef | ast.AsyncFunctionDef
 _SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
 
 
@@ -30,13 +30,30 @@ def _parsed(text: str) -> ast.Module:
         return ast.Module([], [])
 
 
-def scope_at(file: str, line: int) -> ast.FunctionDef | ast.AsyncFunctionDef | ast.Module:
+def functions(file: str) -> list[Function]:
+    """Returns all functions of a file, each after those around it."""
+    return _functions("".join(linecache.getlines(file)))
+
+
+@functools.lru_cache(maxsize=16)
+def _functions(text: str) -> list[Function]:
+    walked = ast.walk(_parsed(text))  # goes inwards
+    return [n for n in walked if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
+
+
+def around(file: str, line: int) -> list[Function | ast.Module]:
+    """Returns the functions around a line and the module, the innermost first."""
+    spanning: list[Function | ast.Module] = [
+        function
+        for function in functions(file)
+        if function.lineno <= line <= (function.end_lineno or function.lineno)
+    ]
+    return [*spanning[::-1], tree_of(file)]
+
+
+def scope_at(file: str, line: int) -> Function | ast.Module:
     """Returns the innermost function at a line, else the module."""
-    found: ast.FunctionDef | ast.AsyncFunctionDef | ast.Module = tree_of(file)
-    for node in ast.walk(found):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and _spans(node, line):
-            found = node  # ast.walk goes inwards
-    return found
+    return around(file, line)[0]
 
 
 def statements(scope: ast.AST) -> Iterator[ast.stmt]:
@@ -136,10 +153,6 @@ def root(node: ast.AST) -> str:
 
 def _letters(name: str) -> str:
     return name.replace("_", "").lower()
-
-
-def _spans(node: ast.FunctionDef | ast.AsyncFunctionDef, line: int) -> bool:
-    return node.lineno <= line <= (node.end_lineno or node.lineno)
 
 
 def _end(statement: ast.stmt) -> int:

@@ -39,7 +39,7 @@ def rebound_at(
 
 
 def _of_name(name: str, frame: FrameType, file: str, line: int, was_variable: bool) -> Line | None:
-    for scope in _around(file, line):
+    for scope in program.around(file, line):
         bound = [
             statement
             for statement in program.statements(scope)
@@ -72,9 +72,7 @@ def _of_attribute(
             files.append(inspect.getsourcefile(type(owner)) or file)
     made, again = False, list[Line]()
     for path in dict.fromkeys(files):
-        for scope in ast.walk(program.tree_of(path)):
-            if not isinstance(scope, ast.FunctionDef | ast.AsyncFunctionDef | ast.Module):
-                continue
+        for scope in (*program.functions(path), program.tree_of(path)):
             for statement in program.statements(scope):
                 target = _stored(statement, expression.attr)
                 if target is None or not _is_of(target, scope, expression, owner):
@@ -92,17 +90,6 @@ def _is_of(target: ast.Attribute, scope: ast.AST, expression: ast.Attribute, own
         return True
     is_own = isinstance(target.value, ast.Name) and target.value.id == "self"
     return is_own and (owner is None or hasattr(type(owner), _name_of(scope)))
-
-
-def _around(file: str, line: int) -> list[ast.AST]:
-    """Returns the functions around a line and the module, the innermost first."""
-    tree = program.tree_of(file)
-    found: list[ast.AST] = [tree]
-    functions = (n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef))
-    for function in functions:
-        if function.lineno <= line <= (function.end_lineno or 0):
-            found.insert(0, function)
-    return found
 
 
 def _makes_variables(statement: ast.stmt) -> bool:

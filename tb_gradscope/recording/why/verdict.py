@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 from typing import Any
 
@@ -301,5 +300,5 @@ def _op(node: Node) -> str:
     return "" if node.type.startswith("__") else node.type
 
 
-def _custom(blocker: Blocker) -> ast.FunctionDef | None:
+def _custom(blocker: Blocker) -> program.Function | None:
     return None if blocker.line is None else custom.called_at(blocker.line)
