@@ -19,6 +19,8 @@ from tb_gradscope.format.history import RunHistory
 from tb_gradscope.format.packing import Floats
 from tb_gradscope.format.tags import EVENTS_PLUGIN_NAME, PLUGIN_NAME
 from tb_gradscope.view import answers, assets, labels, numbers, schema
+from tb_gradscope.view.cache import Cache
+from tb_gradscope.view.findings import findings
 from tb_gradscope.view.history import Histories
 from tb_gradscope.view.labels import Labelled
 from tb_gradscope.view.provider import Listing, Source, in_background, token
@@ -49,12 +51,14 @@ class GradscopePlugin(base_plugin.TBPlugin):  # type: ignore[misc]
     def __init__(self, context: base_plugin.TBContext) -> None:
         """Makes the plugin; reads nothing yet."""
         self._histories = Histories(context.data_provider)
+        self._found = Cache(100)
 
     def get_plugin_apps(self) -> dict[str, Callable[..., Any]]:
         """Returns the routes."""
         routes = {
             "index": self._index,
             "run": self._run,
+            "findings": self._findings,
             "matrix": self._matrix,
             "series": self._series,
             "loss": self._loss,
@@ -93,6 +97,14 @@ class GradscopePlugin(base_plugin.TBPlugin):  # type: ignore[misc]
     def _run(self, request: Request) -> Response:
         run, current = self._history(request, recent=False)
         return _json(request, answers.run(run, current))
+
+    def _findings(self, request: Request) -> Response:
+        run, current = self._history(request, recent=False)
+        found = self._found.get(run.name, current)
+        if found is None:
+            found = findings(run)
+            self._found.put(run.name, current, found, 1)
+        return _json(request, found)
 
     def _matrix(self, request: Request) -> Response:
         step = _whole(request, "step")

@@ -286,6 +286,35 @@ class Run:
 
 
 @dataclasses.dataclass(frozen=True)
+class Finding:
+    """Something that is wrong with a run, or worth knowing.
+
+    `loss` is its id, empty where it is of none. `cause`: kind "none" only, else
+    empty. `message` says all of it in a sentence, `advice` what to try. `op`: the
+    operation at that line that matters, or empty.
+    """
+
+    severity: Literal["error", "warning", "info"]
+    kind: str
+    cause: str
+    loss: str
+    variables: tuple[str, ...]
+    first_step: int
+    last_step: int
+    message: str
+    advice: str
+    where: Place | None
+    op: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Findings:
+    """All that is wrong with a run, worst first."""
+
+    findings: tuple[Finding, ...]
+
+
+@dataclasses.dataclass(frozen=True)
 class Route:
     """A route of the plugin, relative to `data/plugin/gradscope/`.
 
@@ -303,6 +332,7 @@ class Route:
 ROUTES: dict[str, Route] = {
     "index": Route({"since?": str}, Index, "All runs."),
     "run": Route({"run": str}, Run, "One run, all but its numbers."),
+    "findings": Route({"run": str}, Findings, "What is wrong with one run."),
     "matrix": Route(
         {"run": str, "step": int},
         None,

@@ -32,6 +32,8 @@ _OBJECTS: tuple[type, ...] = (
     schema.Overflow,
     schema.Mark,
     schema.Run,
+    schema.Finding,
+    schema.Findings,
 )
 _SCALARS = {str: "string", int: "number", float: "number", bool: "boolean"}
 _HEAD = """\

@@ -460,6 +460,19 @@ def test_conflicts(page: Page, server: Server) -> None:
     )
 
 
+def test_findings_lead_to_the_cell(page: Page, server: Server) -> None:
+    frame = open_tab(page, server, run="multi")
+    frame.get_by_role("tab", name="Findings 2").click()
+    expect(frame.get_by_role("heading", name="2 faults found")).to_be_visible()
+    finding = frame.get_by_role("article", name=re.compile("^error: The gradient of total is not"))
+    expect(finding).to_contain_text("train.py:7")
+    finding.get_by_role("button", name="codebook/bias").click()
+    expect(step_of(frame)).to_have_text("150")
+    chosen = cell(frame, "total (unscaled)", "codebook/bias")
+    expect(chosen).to_have_class(re.compile("chosen"))
+    expect(chosen).to_have_text("NaN")
+
+
 def test_replicas_and_their_reduction_stand_apart(page: Page, server: Server) -> None:
     frame = open_tab(page, server, run="replicas")
     shown = {"replica 0 of 2": "1.0", "replica 1 of 2": "2.0", "mean of 2 replicas": "3.0"}

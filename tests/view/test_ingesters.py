@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tb_gradscope.view import answers, labels, numbers, schema
+from tb_gradscope.view.findings import findings
 from tb_gradscope.view.load import load
 from tests.view.conftest import NAMES
 
@@ -35,6 +36,7 @@ def of_history(history, run):
     for name, one in zip(labels.ids(of.optimizers), of.optimizers, strict=True):
         found["optimizer", name] = numbers.optimizer(one)
         found["reached", name] = numbers.whole_norms(one)
+    found["findings"] = json.loads(json.dumps(dataclasses.asdict(findings(of))))
     found["cosines"] = numbers.totals(of)
     for names, pair in zip(answers.pair_ids(of), of.cosines, strict=True):
         found["cosine", names] = pair.cosines.ravel()
@@ -57,6 +59,7 @@ def of_server(server, run):
         name = one["id"]
         found["optimizer", name] = server.numbers("optimizer", run=run, optimizer=name)
         found["reached", name] = server.numbers("reached", run=run, optimizer=name)
+    found["findings"] = server.json("findings", run=run)
     found["cosines"] = server.numbers("cosines", run=run)
     for pair in found["run"]["cosines"]:
         names = pair["one"], pair["other"]
@@ -71,7 +74,7 @@ def asked_steps(run):
 def assert_same(one, other):
     assert one.keys() == other.keys()
     for key, value in one.items():
-        if key == "run":
+        if key in ("run", "findings"):
             assert value == other[key]
         else:
             assert np.asarray(value).tobytes() == np.asarray(other[key]).tobytes(), key

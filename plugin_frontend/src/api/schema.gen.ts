@@ -268,12 +268,40 @@ export interface Run {
   problems: string[];
 }
 
+/**
+ * Something that is wrong with a run, or worth knowing.
+ *
+ * `loss` is its id, empty where it is of none. `cause`: kind "none" only, else
+ * empty. `message` says all of it in a sentence, `advice` what to try. `op`: the
+ * operation at that line that matters, or empty.
+ */
+export interface Finding {
+  severity: "error" | "warning" | "info";
+  kind: string;
+  cause: string;
+  loss: string;
+  variables: string[];
+  first_step: number;
+  last_step: number;
+  message: string;
+  advice: string;
+  where: Place | null;
+  op: string;
+}
+
+/** All that is wrong with a run, worst first. */
+export interface Findings {
+  findings: Finding[];
+}
+
 /** The routes: what to ask, what is answered. */
 export interface Routes {
   /** All runs. */
   index: { query: { since?: string }; answer: Index };
   /** One run, all but its numbers. */
   run: { query: { run: string }; answer: Run };
+  /** What is wrong with one run. */
+  findings: { query: { run: string }; answer: Findings };
   /**
    * [loss or optimizer, variable, statistic + 1] over the run's losses, then its optimizers,
    * of the latest record at or before the step that has the variable. Behind the statistics:

@@ -133,6 +133,7 @@ export function makeSource(given: Partial<Source> = {}): Source {
   return {
     index: never,
     run: never,
+    findings: never,
     matrix: never,
     tracks: async () => [],
     wholeTracks: async () => [],

@@ -1,5 +1,5 @@
 import { getFloats, getJson } from '../api/client';
-import type { Clip, Cosine, Index, Optimizer, Run } from '../api/schema.gen';
+import type { Clip, Cosine, Findings, Index, Optimizer, Run } from '../api/schema.gen';
 import { ClipNumbers } from './clipping';
 import { columnsOf } from './columns';
 import { Lru } from './lru';
@@ -12,6 +12,7 @@ const CACHE_BYTES = 16 << 20;
 export interface Source {
   index(since?: string): Promise<Index>;
   run(name: string): Promise<Run>;
+  findings(run: Run): Promise<Findings>;
   matrix(run: string, step: number, size: number, abort?: AbortSignal): Promise<Float32Array>;
   /** Every column's records of a variable. */
   tracks(run: Run, variable: number): Promise<Track[]>;
@@ -35,6 +36,10 @@ export class HttpSource implements Source {
 
   run(name: string): Promise<Run> {
     return getJson('run', { run: name });
+  }
+
+  findings(run: Run): Promise<Findings> {
+    return this.once(run, 'findings', 1000, () => getJson('findings', { run: run.name }));
   }
 
   matrix(run: string, step: number, size: number, abort?: AbortSignal): Promise<Float32Array> {

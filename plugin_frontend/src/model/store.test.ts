@@ -54,6 +54,10 @@ class FakeSource implements Source {
   wholeTracks = async () => [];
   clip = async () => Promise.reject(new Error('not asked for here'));
   optimizer = this.clip;
+  findings = async (run: Run) => {
+    this.asked.push(`findings ${run.name}`);
+    return { findings: [] };
+  };
   cosines = this.clip;
   cosine = this.clip;
 }
@@ -194,5 +198,44 @@ describe('a store', () => {
       'w2',
       'w1',
     ]);
+  });
+});
+
+describe('findings', () => {
+  const judged = (source: FakeSource) =>
+    source.asked.filter((what) => what.startsWith('findings')).length;
+
+  async function grow(source: FakeSource, store: Store, steps: number): Promise<void> {
+    source.add(
+      'run',
+      Array.from({ length: steps }, (_, i) => i),
+      `t${steps}`,
+    );
+    source.token = `${steps}`;
+    await store.refresh();
+  }
+
+  it('are asked for anew when a run has grown, and at each change while they are looked at', async () => {
+    const source = new FakeSource();
+    source.add('run', [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+    const store = await opened(source);
+    expect(judged(source)).toBe(1);
+    expect(store.findings.value).toEqual([]);
+    await grow(source, store, 11);
+    expect(judged(source)).toBe(1);
+    await grow(source, store, 13);
+    expect(judged(source)).toBe(2);
+    store.tab.value = 'findings';
+    await grow(source, store, 14);
+    expect(judged(source)).toBe(3);
+  });
+
+  it('that cannot be had are no concern of the rest of the page', async () => {
+    const source = new FakeSource();
+    source.add('run', [0]);
+    source.findings = () => Promise.reject(new RequestError('No rules today.', 503));
+    const store = await opened(source);
+    await store.judge(store.shown.value?.run as Run);
+    expect([store.failure.value, store.judgeFailure.value]).toEqual(['', 'No rules today.']);
   });
 });

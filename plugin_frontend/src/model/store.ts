@@ -1,6 +1,6 @@
 import { batch, computed, type ReadonlySignal, type Signal, signal } from '@preact/signals';
 import { isAbort, RequestError } from '../api/client';
-import type { Index, Run } from '../api/schema.gen';
+import type { Finding, Index, Run } from '../api/schema.gen';
 import { columnsOf } from './columns';
 import { Frame } from './frame';
 import { Lru } from './lru';
@@ -20,6 +20,7 @@ export interface Shown {
 const FRAME_BYTES = 64 << 20;
 const SAMPLE_BYTES = 4 << 20;
 const MOST_SAMPLES = 8;
+const GROWTH = 1.3;
 
 /**
  * All state of the page, and the only place that asks the server for it.
@@ -44,6 +45,10 @@ export class Store {
   /** The panel that shows the whole gradient when nothing is chosen was sent away. */
   readonly overviewClosed = signal(false);
   readonly theme: Signal<'light' | 'dark'> = signal('light');
+  /** What is wrong with the run, as far as known; null until the first answer. */
+  readonly findings: Signal<readonly Finding[] | null> = signal(null);
+  /** Why that is not known, in a sentence; empty when all is well. */
+  readonly judgeFailure = signal('');
   /** What went wrong last, in a sentence; empty when all is well. */
   readonly failure = signal('');
   /** Something to say that is no failure, such as a run of a link that is gone. */
@@ -99,6 +104,8 @@ export class Store {
   /** Token of the index whose run is on screen: what the server may call unchanged. */
   private seen: string | undefined;
   private loading: Promise<void> | null = null;
+  /** The run whose findings were asked for last, and with how many steps. */
+  private judged = { name: '', steps: 0 };
 
   constructor(private readonly source: Source) {}
 
@@ -222,8 +229,29 @@ export class Store {
       }
     });
     if (before?.name !== name) void this.sampleDomain(run);
+    if (this.isWorthJudging(run)) void this.judge(run);
     // The step may have been moved while the run was loading.
     await this.loadFrame();
+  }
+
+  /** Asks what is wrong with a run. */
+  async judge(run: Run): Promise<void> {
+    if (this.judged.name !== run.name) this.findings.value = null;
+    this.judged = { name: run.name, steps: run.steps.length };
+    this.judgeFailure.value = '';
+    try {
+      const { findings } = await this.source.findings(run);
+      if (this.runName.value === run.name) this.findings.value = findings;
+    } catch (error) {
+      // Of no concern to the other tabs.
+      this.judgeFailure.value = error instanceof Error ? error.message : String(error);
+    }
+  }
+
+  /** Judging takes the server a while: for a number on a tab not at each new step. */
+  private isWorthJudging(run: Run): boolean {
+    const { name, steps } = this.judged;
+    return name !== run.name || this.tab.value === 'findings' || run.steps.length >= steps * GROWTH;
   }
 
   private stepOf(run: Run): number {

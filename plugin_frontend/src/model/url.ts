@@ -15,7 +15,15 @@ export interface Linked {
 }
 
 /** In the order of the page. */
-export const TABS = ['matrix', 'clipping', 'updates', 'conflicts', 'missing', 'nonfinite'] as const;
+export const TABS = [
+  'matrix',
+  'findings',
+  'clipping',
+  'updates',
+  'conflicts',
+  'missing',
+  'nonfinite',
+] as const;
 export type Tab = (typeof TABS)[number];
 
 /** What the detail panel is about: one of the two may be empty, meaning all. */

@@ -5,6 +5,7 @@ import type { Selection, Tab } from '../model/url';
 import { Clipping } from './clipping';
 import { Conflicts } from './conflicts';
 import { Detail } from './detail';
+import { FindingList } from './findings';
 import { Header } from './header';
 import { Matrix } from './matrix';
 import { MissingList } from './missing';
@@ -73,6 +74,7 @@ function Panel({ store, source, shown }: { store: Store; source: Source; shown: 
           </p>
         )}
         {withDetail && <Detail {...{ store, shown, source, selection }} />}
+        {tab === 'findings' && <FindingList store={store} shown={shown} />}
         {tab === 'clipping' && <Clipping store={store} shown={shown} source={source} />}
         {tab === 'updates' && <Updates store={store} shown={shown} source={source} />}
         {tab === 'conflicts' && <Conflicts store={store} shown={shown} source={source} />}

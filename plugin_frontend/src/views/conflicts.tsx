@@ -45,7 +45,7 @@ export function Conflicts({ store, shown, source }: Props) {
         title="No two losses compared"
         lines={[
           'tape.losses(recon=recon, kl=kl)  # before tape.gradient(recon + kl, variables)',
-          '# or ask for each by itself: tape.gradient(recon, variables), tape.gradient(kl, variables)',
+          '# or each by itself: tape.gradient(recon, variables), tape.gradient(kl, variables)',
         ]}
       >
         Where a step has gradients of two losses, this shows the cosine between them on each

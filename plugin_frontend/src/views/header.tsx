@@ -35,6 +35,7 @@ export function Header({ store }: { store: Store }) {
       )}
       <div class="tabs" role="tablist" aria-label="Views">
         <TabButton store={store} tab="matrix" name="Matrix" />
+        <TabButton store={store} tab="findings" name="Findings" {...findingsBadge(store)} />
         <TabButton store={store} tab="clipping" name="Clipping" badge={run?.clips.length} />
         <TabButton store={store} tab="updates" name="Updates" badge={run?.optimizers.length} />
         <TabButton store={store} tab="conflicts" name="Conflicts" badge={run?.cosines.length} />
@@ -46,6 +47,13 @@ export function Header({ store }: { store: Store }) {
       </span>
     </header>
   );
+}
+
+/** Faults, or if there are none, what is only worth knowing. */
+function findingsBadge(store: Store): { badge: number | undefined; strong: boolean } {
+  const found = store.findings.value;
+  const faults = found?.filter(({ severity }) => severity !== 'info').length ?? 0;
+  return { badge: faults || found?.length, strong: faults > 0 };
 }
 
 const FEW_LABELS = 2;

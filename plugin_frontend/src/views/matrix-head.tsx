@@ -64,7 +64,7 @@ export function MatrixHead({ store, run, active, cell, height, across }: Props) 
                   letters={
                     Math.floor((cell - BESIDE) / LETTER) -
                     (sorted || column.sign ? 2 : 0) -
-                    (line ? 1 : 0)
+                    (line ? 2 : 0)
                   }
                 />
                 {column.which && <bdi class="subtitle">{visible(column.which)}</bdi>}

@@ -34,11 +34,11 @@ export function StatsTable({ shown, variable, loss }: Props) {
             <tr>
               <th scope="col">Of</th>
               {shownOnes.map((i) => {
-                const { id = '', title = '', subtitle = '' } = all[i] ?? {};
+                const { id = '', title = '', which = '' } = all[i] ?? {};
                 return (
                   <th key={id} scope="col" class="number" title={title}>
                     {id === loss ? <strong>{visible(title)}</strong> : <Name text={title} />}
-                    {subtitle && <div class="muted">{visible(subtitle)}</div>}
+                    {which && <div class="muted">{visible(which)}</div>}
                   </th>
                 );
               })}
