@@ -14,7 +14,7 @@ from tb_gradscope.format.statistics import Reason
 from tb_gradscope.recording import cadence, ring, step
 from tb_gradscope.recording.description import Description
 from tb_gradscope.recording.recorder import Call, Recorder
-from tb_gradscope.recording.sentinel import NOT_ODD
+from tb_gradscope.recording.sentinel import NOT_ODD, Glance
 from tb_gradscope.recording.squares import Watched
 
 Payloads = Callable[[], Sequence[Any]]
@@ -60,7 +60,8 @@ class Counted:
       step: the program's step, or `ring.NO_STEP`.
       call: its number, the first is 0.
       reason: a `Reason`.
-      spikes: float32 `[variable]` that a sentinel has seen, None without one.
+      spikes: float32 `[variable]` that a sentinel has judged, None without one.
+      glance: what a sentinel has still to judge, None for nothing.
     """
 
     recorder: Recorder
@@ -69,6 +70,7 @@ class Counted:
     call: Any
     reason: Any
     spikes: Any = None
+    glance: Glance | None = None
 
 
 def observe(
@@ -80,7 +82,7 @@ def observe(
     tally: Any = None,
     is_repeat: bool = False,
     watch: list[Any] | None = None,
-) -> None:
+) -> Counted:
     """Counts one call, and records it if it is due: eagerly, or in the graph under construction.
 
     Args:
@@ -97,15 +99,26 @@ def observe(
         counts no further step.
       watch: the gradients of the first, for the sentinel to look at in every call;
         None for no sentinel. A call in which it sees something odd is recorded.
+
+    Returns:
+      The call, for `record` to record more of it; in a graph as it is due by the
+      cadence alone, which needs nothing of the gradients.
     """
     first, *others = descriptions
     if watch is not None and recorder.has_sentinel:
         first = first.with_sentinel
         descriptions = [first, *others]
-    counted = count(recorder, first, none, is_repeat=is_repeat)
+    looked = counted = count(recorder, first, none, is_repeat=is_repeat)
     if watch is not None and first.is_watched:
-        counted, tally = look(counted, first, Watched(watch))
-    record(counted, descriptions, payloads, tally=tally)
+        watched = Watched(watch)
+        if in_function():
+            # Judged in the branch that records: one branch less.
+            looked = dataclasses.replace(counted, glance=_glance(counted, first, watched))
+        else:
+            looked, tally = look(counted, first, watched)
+            counted = dataclasses.replace(looked, spikes=None)
+    record(looked, descriptions, payloads, tally=tally)
+    return counted
 
 
 def count(
@@ -186,7 +199,9 @@ def _count_in_graph(
     if recorder.honours_record_if:
         condition = tf.logical_and(tf.summary.should_record_summaries(), condition)
     call = recorder.counter(description.counter).count_in_graph(is_repeat)
-    due = tf.logical_and(slots.is_due(call // calls_to_one), condition)
+    due = tf.logical_and(
+        slots.is_due(call if calls_to_one == 1 else call // calls_to_one), condition
+    )
     now = step.user_step()
     if now is None:
         now = tf.constant(ring.NO_STEP, tf.int64)
@@ -199,9 +214,11 @@ def _record_in_graph(
     recorder = counted.recorder
     recorder.trace(descriptions, step.user_step_now())
     rings = [_ring(recorder, description) for description in descriptions]
-    tallies = [each.count(tally if each is rings[0] else None) for each in rings]
     label = [counted.step, counted.call, counted.reason]
-    ring.record(rings, lambda: _with_spikes(counted, payloads), counted.due, label, tallies)
+    if counted.glance is None:
+        ring.record(rings, lambda: _with_spikes(counted, payloads), counted.due, label, tally)
+    else:
+        ring.record_watched(rings, payloads, counted.due, label, counted.glance)
 
 
 def _with_spikes(counted: Counted, payloads: Payloads) -> Sequence[Any]:
@@ -225,34 +242,37 @@ def look(
     """
     if in_function():
         with tf.name_scope("gradscope"):
-            return _look_in_graph(counted, description, watched, condition)
+            seen = _glance(counted, description, watched, condition).judge_if_odd()
+            is_odd = seen.reason != NOT_ODD
+            return dataclasses.replace(
+                counted,
+                due=tf.logical_or(counted.due, is_odd),
+                reason=tf.where(is_odd, seen.reason, counted.reason),
+                spikes=seen.spikes,
+            ), seen.nonfinite
     recorder = counted.recorder
     if not bool(condition):
         return counted, None
     if recorder.honours_record_if and not bool(tf.summary.should_record_summaries()):
         return counted, None
     seen = recorder.series(description).look(watched, counted.call)
-    reason, odd = int(seen.reason), {"spikes": seen.spikes}
+    counted = dataclasses.replace(counted, spikes=seen.spikes)
+    reason = int(seen.reason)
     if reason != NOT_ODD:
         now = step.user_step()
-        odd |= {"due": True, "reason": reason, "step": ring.NO_STEP if now is None else now}
-    return dataclasses.replace(counted, **odd), seen.nonfinite.numpy()
+        now = ring.NO_STEP if now is None else now
+        counted = dataclasses.replace(counted, due=True, reason=reason, step=now)
+    return counted, seen.nonfinite.numpy()
 
 
-def _look_in_graph(
-    counted: Counted, description: Description, watched: Watched, condition: Any
-) -> tuple[Counted, Any]:
-    slots = _ring(counted.recorder, description)
-    if counted.recorder.honours_record_if:
-        condition = tf.logical_and(tf.summary.should_record_summaries(), condition)
-    seen = slots.look(condition, watched, counted.call)
-    is_odd = seen.reason != NOT_ODD
-    return dataclasses.replace(
-        counted,
-        due=tf.logical_or(counted.due, is_odd),
-        reason=tf.where(is_odd, seen.reason, counted.reason),
-        spikes=seen.spikes,
-    ), seen.nonfinite
+def _glance(
+    counted: Counted, description: Description, watched: Watched, condition: Any = True
+) -> Glance:
+    """Lets the sentinel glance at a call of the graph under construction."""
+    with tf.name_scope("gradscope"):
+        if counted.recorder.honours_record_if:
+            condition = tf.logical_and(tf.summary.should_record_summaries(), condition)
+        return _ring(counted.recorder, description).glance(condition, watched, counted.call)
 
 
 def _ring(recorder: Recorder, description: Description) -> ring.Ring:

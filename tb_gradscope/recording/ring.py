@@ -20,7 +20,7 @@ from tb_gradscope.recording import cadence
 from tb_gradscope.recording.counter import Counter
 from tb_gradscope.recording.host import HOST
 from tb_gradscope.recording.replica import device_here
-from tb_gradscope.recording.sentinel import Seen, Sentinel
+from tb_gradscope.recording.sentinel import NOT_ODD, Glance, Sentinel
 from tb_gradscope.recording.squares import Watched
 
 _RING_FLOATS = 1 << 20
@@ -114,12 +114,14 @@ class Ring:
         """Returns whether a call is due: a bool scalar of the graph under construction."""
         return cadence.is_due_in_graph(call, self._every.read_value())
 
-    def look(self, condition: Any, watched: Watched, call: Any) -> Seen:
+    def glance(self, condition: Any, watched: Watched, call: Any) -> Glance:
         """Lets the sentinel look where a bool scalar says so, in a graph."""
         if self.sentinel is None:
             raise ValueError("a ring without a sentinel cannot look")
-        is_watched = tf.logical_and(self._is_watched.read_value(), condition)
-        return self.sentinel.look_if(is_watched, watched, call)
+        is_watched = self._is_watched.read_value()
+        if condition is not True:
+            is_watched = tf.logical_and(is_watched, condition)
+        return self.sentinel.glance_if(is_watched, watched, call)
 
     def count(self, tally: Any) -> Any:
         """Returns the tallies, with those of this call (or None) added up, in a graph."""
@@ -210,7 +212,7 @@ def record(
     payloads: Callable[[], Sequence[Any]],
     due: Any,
     label: Sequence[Any],
-    tallies: Sequence[Any],
+    tally: Any = None,
 ) -> None:
     """Adds to the graph under construction: record the call if it is due.
 
@@ -219,20 +221,61 @@ def record(
       payloads: builds the float32 vector of each; run only in recorded calls.
       due: bool scalar tensor.
       label: step, number of the call and reason: int64 scalar tensors.
-      tallies: int64 `[tally]` of each series.
+      tally: int64 vector to add to the tallies of the first in every call, or None.
+    """
+    tallies = [each.count(tally if each is rings[0] else None) for each in rings]
+    _branch(due, lambda: _put(rings, payloads(), label, tallies))
+
+
+def record_watched(
+    rings: Sequence[Ring],
+    payloads: Callable[[], Sequence[Any]],
+    due: Any,
+    label: Sequence[Any],
+    glance: Glance,
+) -> None:
+    """The same where a sentinel has glanced at the call: also if it judges it odd.
+
+    Args:
+      rings: as for `record`.
+      payloads: as for `record`.
+      due: as for `record`.
+      label: as for `record`.
+      glance: at the first.
     """
 
+    def judge() -> Any:
+        seen = glance.judge()
+        tallies = [each.count(seen.nonfinite if each is rings[0] else None) for each in rings]
+        is_odd = seen.reason != NOT_ODD
+        step, call, reason = label
+        why = tf.where(is_odd, seen.reason, reason)
+
+        def put() -> Any:
+            first, *others = payloads()
+            first = tf.concat([first, seen.spikes], 0)
+            return _put(rings, [first, *others], [step, call, why], tallies)
+
+        return tf.cond(tf.logical_or(due, is_odd), put, lambda: tf.constant(0, tf.int64))
+
+    _branch(tf.logical_or(due, glance.is_odd), judge)
+
+
+def _branch(condition: Any, function: Callable[[], Any]) -> None:
     # In one function that is not inlined: where nothing is recorded, TensorFlow then
     # passes over one operation rather than over each of the branch.
-    @tf.function(autograph=False, experimental_attributes={"_noinline": True})
-    def write() -> Any:
-        filled = [
-            each.put(payload, tf.concat([label, tally], 0))
-            for each, payload, tally in zip(rings, payloads(), tallies, strict=True)
-        ]
-        return tf.add_n(filled)
+    branch = tf.function(function, autograph=False, experimental_attributes={"_noinline": True})
+    tf.cond(condition, branch, lambda: tf.constant(0, tf.int64))
 
-    tf.cond(due, write, lambda: tf.constant(0, tf.int64))
+
+def _put(
+    rings: Sequence[Ring], payloads: Sequence[Any], label: Sequence[Any], tallies: Sequence[Any]
+) -> Any:
+    filled = [
+        each.put(payload, tf.concat([label, tally], 0))
+        for each, payload, tally in zip(rings, payloads, tallies, strict=True)
+    ]
+    return tf.add_n(filled)
 
 
 _live: weakref.WeakSet[Ring] = weakref.WeakSet()

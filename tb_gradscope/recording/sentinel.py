@@ -25,26 +25,62 @@ NOT_ODD = -1
 """In place of a `Reason`."""
 
 # A range is the mean of the log norm, and how far it strays from there on average, over some
-# of the last calls. It is left where a norm strays this many times as far, and three times
+# of the last calls judged. It is left where a norm strays this many times as far, and three times
 # as large or small besides: quiet training must not make a spike of every ripple.
 _WARM_UP = 20
-_MEMORY = 20
+_MEMORY = 10
 _STRAYS = 6.0
 _MARGIN = float(np.log(3.0))
+
+_ROUTINE = 8  # calls, a power of two, from one that is judged in any case to the next
 
 _RECORDS = 16  # in the first calls, and as many for each doubling
 _REST = 16  # calls from one spike that is recorded to the next
 
 _SMALLEST, _LARGEST = 1e-37, 3e38  # float32 squares that have a logarithm
 
-# Rows of the state.
-_MEAN, _STRAY, _SEEN, _WAS_BAD, _EVER_BAD = range(5)
-_STATES = 5
+_STATES = 5  # mean, how far it strays, calls seen, not finite last, not finite ever
+
+
+@dataclasses.dataclass(frozen=True)
+class Glance:
+    """What the cheap look at a call has shown, in a graph.
+
+    Attributes:
+      sentinel: whose it is.
+      watched: the gradients.
+      squares: their squared norms.
+      call: number of the call.
+      is_odd: bool scalar: the sentinel must judge this call.
+    """
+
+    sentinel: Sentinel
+    watched: Watched
+    squares: Any
+    call: Any
+    is_odd: Any
+
+    def judge(self) -> Seen:
+        """Judges the call, and goes on from there; for a branch that is hardly ever taken."""
+        return self.sentinel.judge(self)
+
+    def judge_if_odd(self) -> Seen:
+        """Judges the call where it must be."""
+
+        def judge() -> tuple[Any, Any, Any]:
+            seen = self.judge()
+            return seen.reason, seen.nonfinite, seen.spikes
+
+        def pass_by() -> tuple[Any, Any, Any]:
+            nothing = tf.constant(NOT_ODD, tf.int64)
+            return nothing, tf.zeros([1], tf.int64), tf.zeros_like(self.squares)
+
+        return Seen(*tf.cond(self.is_odd, judge, pass_by))
 
 
 @dataclasses.dataclass(frozen=True)
 class Seen:
-    """What a look has shown.
+    """What the sentinel makes of a call.
 
     Attributes:
       reason: int64 scalar: NONFINITE, SPIKE or `NOT_ODD`.
@@ -58,7 +94,11 @@ class Seen:
 
 
 class Sentinel:
-    """Looks at the calls of one series."""
+    """Looks at the calls of one series.
+
+    In every call it compares squared norms with bounds. It judges, and moves the
+    bounds, where one is out of them, and now and then.
+    """
 
     def __init__(self, count: int) -> None:
         self._count = count
@@ -72,27 +112,24 @@ class Sentinel:
                 value = tf.zeros(shape, dtype)
                 return tf.Variable(value, trainable=False, name=f"gradscope_{name}")
 
+        self._bounds = variable([2, self._count], tf.float32, "bounds")
         self._state = variable([_STATES, self._count], tf.float32, "ranges")
         # Records made because of NaN or Inf, because of spikes; call of the last spike.
         self._made = variable([3], tf.int64, "odd")
 
     def forget(self) -> None:
         """Begins anew. On the host thread only."""
-        self._state.assign(tf.zeros_like(self._state))
-        self._made.assign(tf.zeros_like(self._made))
+        for variable in (self._bounds, self._state, self._made):
+            variable.assign(tf.zeros_like(variable))
 
-    def look_if(self, condition: Any, watched: Watched, call: Any) -> Seen:
+    def glance_if(self, condition: Any, watched: Watched, call: Any) -> Glance:
         """Adds a look to the graph under construction, where a bool scalar says so."""
-
-        def look() -> tuple[Any, Any, Any]:
-            seen = self._look(watched, call)
-            return seen.reason, seen.nonfinite, seen.spikes
-
-        def pass_by() -> tuple[Any, Any, Any]:
-            nothing = tf.constant(NOT_ODD, tf.int64)
-            return nothing, tf.zeros([1], tf.int64), tf.zeros([self._count])
-
-        return Seen(*tf.cond(condition, look, pass_by))
+        squares, is_odd = tf.cond(
+            condition,
+            lambda: self._glance(watched, call),
+            lambda: (tf.zeros([self._count]), tf.constant(False)),
+        )
+        return Glance(self, watched, squares, call, is_odd)
 
     def look_now(self, watched: Watched, call: int) -> Seen:
         """Looks at an eager call."""
@@ -104,15 +141,28 @@ class Sentinel:
 
     def _compile(self, layout: Any) -> Any:
         def look(call: Any, *arguments: Any) -> tuple[Any, Any, Any]:
-            seen = self._look(Watched.of_arguments(layout, arguments), call)
+            watched = Watched.of_arguments(layout, arguments)
+            squares, is_odd = self._glance(watched, call)
+            glance = Glance(self, watched, squares, call, is_odd)
+
+            seen = glance.judge_if_odd()
             return seen.reason, seen.nonfinite, seen.spikes
 
         signature = [tf.TensorSpec([], tf.int64), *Watched.signature(layout)]
         function = tf.function(look, input_signature=signature, autograph=False)
         return HOST.call(function.get_concrete_function)
 
-    def _look(self, watched: Watched, call: Any) -> Seen:
+    def _glance(self, watched: Watched, call: Any) -> tuple[Any, Any]:
         squares = watched.squared_norms()
+        low, high = tf.unstack(self._bounds.read_value())
+        # Not so where anything is NaN: a gradient, or bounds that are not known yet.
+        is_within = tf.reduce_all((squares - low) * (high - squares) * squares >= 0)
+        is_routine = tf.bitwise.bitwise_and(call, _ROUTINE - 1) == 0
+        return squares, tf.logical_or(tf.logical_not(is_within), is_routine)
+
+    def judge(self, glance: Glance) -> Seen:
+        """Judges a call in full, in a graph, and moves ranges and bounds."""
+        squares, watched, call = glance.squares, glance.watched, glance.call
         # The square of a large number overflows; it is finite all the same.
         finite = tf.math.is_finite(squares)
         finite = tf.cond(tf.reduce_all(finite), lambda: finite, watched.are_finite)
@@ -130,13 +180,11 @@ class Sentinel:
         # One wild norm must not make the next ones look tame.
         distance = tf.where(is_warm, tf.clip_by_value(distance, -room, room), distance)
         share = known / tf.minimum(seen + 1.0, float(_MEMORY))
-        state = [
-            mean + share * distance,
-            stray + share * (tf.abs(distance) - stray),
-            seen + known,
-            bad,
-            tf.maximum(ever_bad, bad),
-        ]
+        mean += share * distance
+        stray += share * (tf.abs(distance) - stray)
+        seen += known
+        state = [mean, stray, seen, bad, tf.maximum(ever_bad, bad)]
+        bounds = _bounds(mean, _STRAYS * stray + _MARGIN, seen >= _WARM_UP, finite, squares)
         made_bad, made_spikes, last_spike = tf.unstack(self._made.read_value())
         allowed = _RECORDS * (1 + cadence.doublings_in_graph(call))
         is_new = tf.reduce_any(bad > ever_bad)
@@ -153,5 +201,22 @@ class Sentinel:
             is_bad, int(Reason.NONFINITE), tf.where(has_spike, int(Reason.SPIKE), NOT_ODD)
         )
         nonfinite = tf.cast(tf.reduce_any(bad > 0), tf.int64)[None]
-        with tf.control_dependencies([self._state.assign(state), self._made.assign(made)]):
+        moved = [
+            self._bounds.assign(bounds),
+            self._state.assign(state),
+            self._made.assign(made),
+        ]
+        with tf.control_dependencies(moved):
             return Seen(tf.cast(reason, tf.int64), nonfinite, tf.identity(spikes))
+
+
+def _bounds(mean: Any, room: Any, is_warm: Any, finite: Any, squares: Any) -> Any:
+    """Returns between which squared norms a call need not be judged: float32 `[2, variable]`."""
+    unknown = np.float32(np.nan)
+    is_known = is_warm & finite
+    low = tf.where(is_known, tf.exp(2.0 * (mean - room)), unknown)
+    high = tf.where(is_known, tf.exp(2.0 * (mean + room)), unknown)
+    # Zero says nothing of a range, and is within all that are known.
+    is_zero = (squares == 0) & ~is_warm
+    low, high = tf.where(is_zero, 0.0, low), tf.where(is_zero, 0.0, high)
+    return tf.stack([low, high])

@@ -59,7 +59,8 @@ class Watched:
                 tf.math.unsorted_segment_sum(tf.reduce_sum(rows * rows, 1), owners, count)
             )
         if large:
-            groups.append(tf.stack([_squared_norm(self.values[index]) for index in large]))
+            halves = tf.stack([_half_of_squares(self.values[index]) for index in large])
+            groups.append(2.0 * halves)
         none = [index for index, value in enumerate(self.values) if value is None]
         if none:
             groups.append(tf.zeros([len(none)]))
@@ -91,9 +92,9 @@ def _shape_to_compile(value: Any) -> Any:
     return tuple(value.shape) if is_small(value) else None
 
 
-def _squared_norm(value: Any) -> Any:
-    squares = [2.0 * tf.nn.l2_loss(part) for part in parts_of(value) if part is not None]
-    return tf.cast(squares[0] if len(squares) == 1 else tf.add_n(squares), tf.float32)
+def _half_of_squares(value: Any) -> Any:
+    halves = [tf.nn.l2_loss(part) for part in parts_of(value) if part is not None]
+    return tf.cast(halves[0] if len(halves) == 1 else tf.add_n(halves), tf.float32)
 
 
 def _is_finite(value: Any) -> Any:

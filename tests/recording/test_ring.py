@@ -34,8 +34,7 @@ def record(buffers, counter, payloads):
     """Adds a call of its own step to the graph under construction."""
     call = counter.count_in_graph(False)
     label = [tf.constant(ring.NO_STEP, tf.int64), call, tf.constant(0, tf.int64)]
-    tallies = [buffer.count(None) for buffer in buffers]
-    ring.record(buffers, payloads, buffers[0].is_due(call), label, tallies)
+    ring.record(buffers, payloads, buffers[0].is_due(call), label)
 
 
 def filler(buffer, counter, **options):
