@@ -30,6 +30,7 @@ class Variant:
       title: in the table.
       every: steps to one record; None if it writes nothing.
       ours: recorded by us, with a recorder or (`every` None) without.
+      sentinel: looks at the steps that are not due.
       write: writes summaries of (variables, gradients), by hand.
       share: of the others' steps, for what is so slow that fewer will do.
     """
@@ -38,6 +39,7 @@ class Variant:
     title: str
     every: int | None = None
     ours: bool = False
+    sentinel: bool = True
     write: Callable[[Sequence[Any], Sequence[Any]], None] | None = None
     share: float = 1.0
 
@@ -67,7 +69,8 @@ VARIANTS = (
     Variant(PLAIN, "plain tf.GradientTape"),
     Variant(AGAIN, "the same again (noise)"),
     Variant("off", "ours, nothing recording", ours=True),
-    Variant("never", "ours, recording, never due", NEVER, ours=True),
+    Variant("never", "ours, never due, no sentinel", NEVER, ours=True, sentinel=False),
+    Variant("sentinel", "ours, never due: the sentinel alone", NEVER, ours=True),
     Variant("every100", "ours, every=100", 100, ours=True),
     Variant("every10", "ours, every=10", 10, ours=True),
     Variant("every1", "ours, every=1", 1, ours=True),
@@ -94,7 +97,9 @@ class Run:
         self._recorder: Any = None
         self._writer: Any = None
         if variant.ours and variant.every:
-            self._recorder = gs.record(self._logdir, variant.every, on_error="raise")
+            self._recorder = gs.record(
+                self._logdir, variant.every, sentinel=variant.sentinel, on_error="raise"
+            )
             stack.enter_context(self._recorder)
             stack.callback(HOST.add, self._recorder)
         elif variant.write:
