@@ -81,10 +81,12 @@ def frame_behind_replicas(frame: FrameType) -> FrameType | None:
     Without the private names, what lies outside of `strategy.run` is not seen from the
     replicas: whose lines and local variables it would be.
     """
-    if not (frame.f_code.co_name == "_bootstrap" and frame.f_back is None):
-        return None
     thread = threading.current_thread()
     if type(thread).__name__ != "_MirroredReplicaThread":
+        return None
+    # The thread that waits may have been begun by Python's threading as well.
+    begins = frame.f_back is None and frame.f_code.co_name == "_bootstrap"
+    if not begins or frame.f_locals.get("self") is not thread:
         return None
     for waiting in sys._current_frames().values():
         at: FrameType | None = waiting
