@@ -227,7 +227,8 @@ def test_the_call_from_python_returns_the_exit_code(here):
 # ---- Real trainings
 
 LOOP = """
-import os, sys, time
+import importlib.util, os, sys, time
+assert importlib.util.find_spec("tensorflow")
 import tensorflow as tf
 from tensorflow import GradientTape, clip_by_global_norm
 

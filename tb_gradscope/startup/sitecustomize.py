@@ -31,12 +31,13 @@ class _WaitForTensorFlow:
     def find_spec(self, name: str, path: "Any" = None, target: "Any" = None) -> "Any":
         if name != _TENSORFLOW:
             return None
-        sys.meta_path.remove(self)
-        for finder in sys.meta_path:
-            spec = finder.find_spec(name, path, target)
+        # Asked for more than once, where a program only wants to know if it is installed.
+        for finder in [one for one in sys.meta_path if one is not self]:
+            find = getattr(finder, "find_spec", None)
+            spec = None if find is None else find(name, path, target)
             if spec is not None:
                 # A process of the program's own, forked before this, is left alone.
-                if spec.loader is not None and os.getpid() == self._process:
+                if hasattr(spec.loader, "exec_module") and os.getpid() == self._process:
                     self._begin_after(spec.loader)
                 return spec
         return None
@@ -50,6 +51,8 @@ class _WaitForTensorFlow:
         execute = loader.exec_module
 
         def exec_module(module: "Any") -> None:
+            if self in sys.meta_path:
+                sys.meta_path.remove(self)
             del loader.exec_module  # on this object alone; its class has the real one
             execute(module)
             try:
