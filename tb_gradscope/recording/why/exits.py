@@ -10,17 +10,18 @@ from tb_gradscope.recording.why.lines import Line
 _METHODS = frozenset({"numpy", "item", "tolist", "convert_to_numpy", "predict", "predict_on_batch"})
 _FUNCTIONS = frozenset({"float", "int", "bool", "complex", "numpy_function", "py_function"})
 _MODULES = frozenset({"np", "numpy", "onp", "math", "scipy", "sklearn", "cv2"})
+_CALLED_UNNAMED = frozenset({"call", "__call__"})
 _PRINTS = frozenset(
     {"print", "debug", "info", "warning", "set_postfix", "set_description", "scalar"}
 )
 
 
-def exit_after(start: Line, loss: Line | None) -> Line | None:
+def exit_after(start: Line, loss: Line) -> Line | None:
     """Returns where a value left TensorFlow on its way to the loss.
 
     Args:
       start: the line at which the value was last seen in TensorFlow.
-      loss: the line that made the loss; it must use what came back.
+      loss: where the loss is bound.
 
     Returns:
       None where the source shows no such line.
@@ -42,13 +43,27 @@ def exit_after(start: Line, loss: Line | None) -> Line | None:
                 returned |= targets
         if found is not None and (names & returned or _at(statement, found)):
             returned |= targets
-            if loss is not None and loss.file == start.file and _at(statement, loss):
+            if loss.file == start.file and _at(statement, loss):
                 return found
-            if isinstance(statement, ast.Return):
+            if isinstance(statement, ast.Return) and _is_used(scope, loss):
                 return found
         elif is_start or names & own:
             own |= targets
     return None
+
+
+def _is_used(scope: ast.AST, loss: Line) -> bool:
+    """Tells whether what a function returns goes into the loss."""
+    name = getattr(scope, "name", "")
+    for statement in program.statements(program.scope_at(loss.file, loss.line)):
+        calls = (n for n in program.expressions(statement) if isinstance(n, ast.Call))
+        if any(program.called(call) == name for call in calls) or (
+            name in _CALLED_UNNAMED and _at(statement, loss)
+        ):
+            line = Line(loss.file, statement.lineno, "")
+            if flows((line,), loss):
+                return True
+    return False
 
 
 def flows(stack: tuple[Line, ...], loss: Line) -> bool:

@@ -27,6 +27,7 @@ _WINDOWS = {
 _TO_NUMBERS = frozenset({"Cast", "Bitcast", "AsString", "SaturateCast"})
 _ITERATOR = "MakeIterator"
 _CUSTOM = "tf.custom_gradient"
+_ENDS = 200  # operations, from the last one back, after which an exit is sought
 _PYTHON = frozenset({"PyFunc", "PyFuncStateless", "EagerPyFunc"})
 
 
@@ -259,11 +260,14 @@ class _Court:
         ends = [
             node
             for node in world.nodes
-            if any(values.get(key, 0) & bit for key in (*node.outs, *node.ins))
+            if any(
+                values.get(key, 0) & bit and dtype != tf.resource
+                for key, dtype in zip(node.outs, node.out_dtypes, strict=True)
+            )
         ]
-        for node in reversed(ends[-200:]):
+        for node in reversed(ends[-_ENDS:]):
             if node.line is not None:
-                found = exits.exit_after(node.line, self._loss)
+                found = exits.exit_after(node.line, self._bound)
                 if found is not None:
                     return Cause("blocked", found, detail="left_tensorflow")
         return None
