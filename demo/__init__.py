@@ -58,6 +58,8 @@ DEMOS = {
         Demo("summed_crash_traced", "summed_crash", crashes=True, options=("--traced",)),
         Demo("gan", "gan"),
         Demo("vae", "vae"),
+        Demo("codebook", "codebook"),
+        Demo("half_precision", "half_precision"),
         Demo("vanishing", "vanishing"),
         Demo("exploding", "exploding"),
         Demo("healthy", "healthy"),

@@ -108,7 +108,7 @@ def _conflict(shared: _Shared, thresholds: Thresholds) -> Iterator[Finding]:
         return
     one, other = (loss.name for loss in shared.losses)
     typical = float(median(cosine))
-    early = cosine[: max(thresholds.min_records, len(cosine) // 4)]
+    early = cosine[: thresholds.min_records]
     severity: Severity = "warning" if float(median(early)) <= _STRONG else "info"
     per_variable = median(np.where(shared.norms.all(axis=0), shared.cosines, np.nan))
     against = [i for i in np.argsort(per_variable) if per_variable[i] < thresholds.conflict]

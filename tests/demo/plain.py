@@ -20,11 +20,16 @@ def record(logdir):
     return contextlib.nullcontext()
 
 
+def watch_optimizer(optimizer, *, name):
+    return optimizer
+
+
 PLAIN = types.SimpleNamespace(
     GradientTape=tf.GradientTape,
     clip_by_global_norm=clip_by_global_norm,
     clip_by_norm=clip_by_norm,
     record=record,
+    watch_optimizer=watch_optimizer,
 )
 
 

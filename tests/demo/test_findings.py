@@ -5,18 +5,40 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from demo import DEMOS, letters, summed_clipped, vae, vanishing
+from demo import DEMOS, half_precision, letters, summed_clipped, vae, vanishing
+from tb_gradscope.diagnose import judge
 from tb_gradscope.format.statistics import State
 from tests.demo import reference
 
 pytestmark = pytest.mark.slow
 TRAINED = [name for name, demo in DEMOS.items() if not demo.crashes]
+FINDINGS = {
+    "separate_weights": [],
+    "extra_update": [],
+    "summed_clipped": [("info", "none", "unused", "loss1")],
+    "gan": [],
+    "vae": [("info", "none", "unused", "kl"), ("info", "conflict", None, "recon")],
+    "codebook": [("warning", "none", "blocked", "recon")],
+    "half_precision": [],
+    "vanishing": [("warning", "vanishing", None, "loss")],
+    "exploding": [
+        ("warning", "exploding", None, "loss"),
+        ("warning", "clip_saturated", None, None),
+    ],
+    "healthy": [],
+}
 
 
 @pytest.mark.parametrize("name", DEMOS)
 def test_every_demo_says_what_must_appear(name):
     assert DEMOS[name]._import().__doc__.startswith("Finding: ")
     assert DEMOS[name].finding.endswith(".")
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_what_is_found_is_what_it_says(recorded, name):
+    found = judge.findings(recorded(name).history)
+    assert [(one.severity, one.kind, one.cause, one.loss) for one in found] == FINDINGS[name]
 
 
 @pytest.mark.parametrize("name", TRAINED)
@@ -126,6 +148,31 @@ def test_vae_clips_seldom(recorded):
     assert 0 < clip.clipped[-1] / clip.calls[-1] < 0.2
     assert clip.nonfinite[-1] == 0
     assert clip.clipped[-1] == clip.clipped[len(clip.steps) // 2]
+
+
+def test_codebook(recorded):
+    run = recorded("codebook")
+    (finding,) = judge.findings(run.history)
+    assert finding.variables == tuple(run.variables("commitment"))
+    assert finding.where.op == "ArgMin"
+    assert finding.where.code == "nearest = tf.argmin(distances, axis=1)"
+    assert finding.other_loss == "commitment"
+    assert "straight-through" in finding.advice
+
+
+def test_half_precision(recorded):
+    run = recorded("half_precision")
+    (loss,), (adam,) = run.history.losses, run.history.optimizers
+    assert loss.label.stage == "unscaled"
+    skipped = len(adam.skipped_steps)
+    assert 0 < skipped < 10
+    assert loss.skipped_steps.tolist() == adam.skipped_steps.tolist() == list(range(skipped))
+    assert adam.loss_scales[0] == half_precision.INITIAL_SCALE
+    assert adam.loss_scales[-1] == half_precision.INITIAL_SCALE / 2**skipped
+    # The true gradients: a step later they are as large as at the end, whatever the scale.
+    norms = run.total("loss")[skipped:]
+    assert norms[0] == pytest.approx(np.median(norms[:20]), rel=3)
+    assert run.clips[0].name == "adam.global_clipnorm"
 
 
 def test_vanishing(recorded):
