@@ -127,21 +127,26 @@ class Watch:
     def _step(self) -> Step | None:
         return getattr(self._here, "step", None)
 
+    def _is_outer(self, optimizer: Any) -> bool:
+        """Tells whether an optimizer is what is recorded, rather than the one inside of it."""
+        return self._outer is not None and self._outer() is optimizer
+
     def _before(self, optimizer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        self._here.step = None
-        if self._outer is None or self._outer() is not optimizer:
-            return  # a LossScaleOptimizer around it is recorded
-        grads, variables = _given(*args, **kwargs)
-        self._here.step = optimizer_step.begin(self, optimizer, self.name, grads, variables)
+        if self._is_outer(optimizer):
+            grads, variables = _given(*args, **kwargs)
+            self._here.step = optimizer_step.begin(self, optimizer, self.name, grads, variables)
 
     def _after(self, optimizer: Any, result: Any, prepared: Any) -> None:
+        if not self._is_outer(optimizer):
+            return
         step, self._here.step = self._step, None
         if step is not None:
             with _recording(step):
                 step.finish()
 
-    def _forget(self) -> None:
-        self._here.step = None
+    def _forget(self, optimizer: Any) -> None:
+        if self._is_outer(optimizer):
+            self._here.step = None
 
     def _reach(self, optimizer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         step = self._step

@@ -15,7 +15,7 @@ import tensorflow as tf
 
 Before = Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]
 After = Callable[[Any, Any, Any], None]
-Failed = Callable[[], None]
+Failed = Callable[[Any], None]
 
 
 def hook(
@@ -53,9 +53,9 @@ def hook(
             after(optimizer, result, prepared)
 
     @tf.autograph.experimental.do_not_convert
-    def abandon() -> None:
+    def abandon(optimizer: Any) -> None:
         if failed is not None:
-            failed()
+            failed(optimizer)
 
     def hooked(*args: Any, **kwargs: Any) -> Any:
         optimizer = held()
@@ -66,7 +66,7 @@ def hook(
             else:
                 result = original(*args, **kwargs)
         except BaseException:
-            abandon()
+            abandon(optimizer)
             raise
         conclude(optimizer, result, prepared)
         return result

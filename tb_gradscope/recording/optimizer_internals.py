@@ -13,7 +13,7 @@ import tensorflow as tf
 from tb_gradscope.format import messages
 from tb_gradscope.recording import sources
 
-_MOST_FRAMES = 8
+_MOST_FRAMES = 20
 
 
 def is_keras(candidate: Any) -> bool:
