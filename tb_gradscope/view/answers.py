@@ -108,7 +108,9 @@ def _loss(of: history.LossHistory, name: str, run: history.RunHistory) -> schema
         part_of=of.part_of,
         total=arranged.total_of(of, run.losses),
         where=_place(of.where),
-        label=_label(of.label, labels.sentence(of.label) + ", before clipping"),
+        label=_label(
+            of.label, labels.sentence(of.label) + ", before clipping" * (not of.label.clipped)
+        ),
         variables=_whole(of.variables),
         steps=_whole(of.steps),
         calls=_whole(of.calls),
@@ -148,7 +150,7 @@ def _clip(of: history.ClipHistory, name: str) -> schema.Clip:
         method=of.method,  # type: ignore[arg-type]
         after=of.after,
         where=_place(of.where),
-        label=_label(of.label, labels.clipping(of.label)),
+        label=_label(of.label, labels.of_clipping(of.label)),
         variables=of.variables,
         steps=_whole(of.steps),
         calls=_whole(of.calls),

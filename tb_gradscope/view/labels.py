@@ -82,9 +82,16 @@ def clipping(label: Label) -> str:
         parts.append("before accumulation, each micro-batch by itself")
     elif label.batch == "accumulated":
         parts.append("after accumulation")
-    if label.stage == "unscaled":
-        parts.append("norms without the mixed-precision loss scale")
     return ", ".join(parts)
+
+
+def of_clipping(label: Label) -> str:
+    """Says in sentences what numbers of a clip site are of; mostly nothing."""
+    where = clipping(label)
+    said = [f"Clipped {where}."] if where else []
+    if label.stage == "unscaled":
+        said.append("Norms are without the mixed-precision loss scale.")
+    return " ".join(said)
 
 
 def _reduced(label: Label) -> str:

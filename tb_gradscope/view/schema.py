@@ -175,8 +175,8 @@ class Clip:
     """A clip site. `calls`, `clipped` and `nonfinite` are cumulative, one entry for each record.
 
     `after` names the clip site whose output is clipped again here, or is empty.
-    `id` as a loss's. The label's `text` says where among all that happens to
-    gradients this is, or is empty.
+    `id` as a loss's. The label's `text` says in sentences where among all that
+    happens to gradients this is, or is empty.
     """
 
     id: str

@@ -78,7 +78,8 @@ def clip(of: ClipHistory) -> str:
     known = re.fullmatch(rf"{method}(_\d+)?", of.name) is not None
     text = name(of.name) if known else f"{name(of.name)}: {method}"
     where = labels.clipping(of.label)
-    text += f" ({where})" if where else ""
+    said = [*([where] if where else []), *(["loss scale removed"] * (of.label.stage == "unscaled"))]
+    text += f" ({', '.join(said)})" if said else ""
     if not len(of.steps):
         return f"{text}, nothing recorded yet"
     norms = of.norms[-1][~is_absent(of.norms[-1, :, 0])]

@@ -76,6 +76,16 @@ def test_clipping(label, text):
     assert labels.clipping(label) == text
 
 
+def test_clipping_in_sentences():
+    assert labels.of_clipping(PLAIN) == ""
+    assert labels.of_clipping(MICRO).startswith("Clipped before accumulation, ")
+    unscaled = dataclasses.replace(ACCUMULATED, stage="unscaled")
+    assert labels.of_clipping(unscaled) == (
+        "Clipped after the all-reduce over 4 replicas, after accumulation. "
+        "Norms are without the mixed-precision loss scale."
+    )
+
+
 def test_ids_are_unique_and_do_not_depend_on_the_others():
     def named(name, label):
         return types.SimpleNamespace(name=name, label=label)

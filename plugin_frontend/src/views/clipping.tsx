@@ -73,7 +73,7 @@ function Site({ store, shown, source, clip }: SiteProps) {
         <span>{sayTotals(last)}</span>
         <span class="muted">{judged.meaning}</span>
       </header>
-      {clip.label.text && <p>Clipped {clip.label.text}.</p>}
+      {clip.label.text && <p>{clip.label.text}</p>}
       <p class="muted">
         {method.name}: {method.text}
         {clip.after && (

@@ -1,4 +1,5 @@
 import { useLayoutEffect, useRef } from 'preact/hooks';
+import { columnsOf } from '../model/columns';
 import { PALETTES } from '../model/palette';
 import { LEVELS, ticks } from '../model/scale';
 import { STATE_SHORT, STATE_SIGN, type StateName } from '../model/statistic';
@@ -10,6 +11,9 @@ const SIGNS: readonly StateName[] = ['none', 'zero', 'nan', 'inf', 'absent'];
 export function Legend({ store }: { store: Store }) {
   const domain = store.domain.value;
   const span = domain.high - domain.low;
+  const run = store.shown.value?.run;
+  const anySkipped = run !== undefined && columnsOf(run).some(({ skipped }) => skipped.size > 0);
+  const signs: readonly StateName[] = anySkipped ? [...SIGNS, 'skipped'] : SIGNS;
   return (
     <section class="legend" aria-label="Legend">
       <span>L2 norm</span>
@@ -24,7 +28,7 @@ export function Legend({ store }: { store: Store }) {
         </div>
       </div>
       <div class="signs">
-        {SIGNS.map((state) => (
+        {signs.map((state) => (
           <span key={state} class={`sign s-${state}`} title={STATE_SHORT[state]}>
             {STATE_SIGN[state]}
             {state === 'absent' && ` ${STATE_SHORT.absent}`}

@@ -139,7 +139,7 @@ it('counts steps that were skipped apart from faults', () => {
 });
 
 it('says where in the flow of gradients a site clips', () => {
-  const label = { ...CLIP.label, subtitle: 'reduced', text: 'after the all-reduce' };
+  const label = { ...CLIP.label, subtitle: 'reduced', text: 'Clipped after the all-reduce.' };
   const shown = shownRun({ clips: [{ ...CLIP, label }] });
   render(<Clipping store={storeOf(shown)} shown={shown} source={SOURCE} />);
   const site = screen.getByRole('region', { name: 'Clip site all (reduced)' });

@@ -22,7 +22,17 @@ export function MissingList({ store, shown }: { store: Store; shown: Shown }) {
       <p class="muted">
         TensorFlow returned None for these: no path leads from the loss to the variable, or it was
         computed after the tape ended. An optimizer leaves such variables as they are, and sums with
-        a None fail.
+        a None fail. As far as it was found out, why is among the{' '}
+        <button
+          type="button"
+          class="link"
+          onClick={() => {
+            store.tab.value = 'findings';
+          }}
+        >
+          findings
+        </button>
+        .
       </p>
       <FateTable
         run={shown.run}
