@@ -6,6 +6,7 @@ import contextlib
 import contextvars
 import functools
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 from types import TracebackType
@@ -28,7 +29,7 @@ _FILE_SUFFIX = ".gradscope"
 _here: contextvars.ContextVar[tuple[Recorder, ...]] = contextvars.ContextVar(
     "gradscope_recorders", default=()
 )
-_everywhere: list[Recorder] = []
+_everywhere: list[DirectoryRecorder] = []
 _opened: dict[str, int] = {}
 
 
@@ -124,6 +125,8 @@ class DirectoryRecorder(Recorder):
         """True once there was a finding of the severity given as `stop_on`."""
         return self.live.should_stop
 
+    _entered_in: int | None = None
+
     def __enter__(self) -> DirectoryRecorder:
         if self.is_recording:
             raise RuntimeError(
@@ -137,6 +140,7 @@ class DirectoryRecorder(Recorder):
         else:
             with contained(f"opening an event file in {self.logdir!r}", self.on_error):
                 self.open()
+        self._entered_in = threading.get_ident()
         _here.set((*_here.get(), self))
         _everywhere.append(self)
         observing.begin()
@@ -244,11 +248,19 @@ def within(recorder: Recorder) -> Iterator[None]:
 
 
 def _innermost() -> Recorder | None:
-    for entered in (_here.get(), _everywhere):
+    for entered in (_here.get(), _behind_replicas(), _everywhere):
         for recorder in reversed(entered):
             if recorder.is_recording:
                 return recorder
     return None
+
+
+def _behind_replicas() -> list[DirectoryRecorder]:
+    """Returns those entered in the thread that waits for this one, which runs a replica."""
+    if len(_everywhere) < 2:
+        return []
+    waiting = internals.thread_behind_replicas()
+    return [recorder for recorder in _everywhere if recorder._entered_in == waiting]
 
 
 def _recorder_of(summary_writer: Any) -> Recorder | None:

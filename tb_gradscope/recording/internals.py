@@ -81,24 +81,58 @@ def frame_behind_replicas(frame: FrameType) -> FrameType | None:
     Without the private names, what lies outside of `strategy.run` is not seen from the
     replicas: whose lines and local variables it would be.
     """
+    # The thread that waits may have been begun by Python's threading as well.
+    begins = frame.f_back is None and frame.f_code.co_name == "_bootstrap"
+    if not begins or frame.f_locals.get("self") is not threading.current_thread():
+        return None
+    waiting = _behind_replicas()
+    return None if waiting is None else waiting[1]
+
+
+def thread_behind_replicas() -> int | None:
+    """Returns the identifier of the thread that waits for this one, which runs a replica.
+
+    Without the private names, replicas record into the recording entered last, whatever
+    thread entered it.
+    """
+    waiting = _behind_replicas()
+    return None if waiting is None else waiting[0]
+
+
+def _behind_replicas() -> tuple[int, FrameType] | None:
     thread = threading.current_thread()
     if type(thread).__name__ != "_MirroredReplicaThread":
         return None
-    # The thread that waits may have been begun by Python's threading as well.
-    begins = frame.f_back is None and frame.f_code.co_name == "_bootstrap"
-    if not begins or frame.f_locals.get("self") is not thread:
-        return None
-    for waiting in sys._current_frames().values():
-        at: FrameType | None = waiting
+    for identifier, innermost in sys._current_frames().items():
+        at: FrameType | None = innermost
         for _ in range(_DEPTH_OF_WAITING):
             if at is None:
                 break
             if at.f_code.co_name == "_call_for_each_replica":
                 if any(other is thread for other in at.f_locals.get("threads", ())):
-                    return at
+                    return identifier, at
                 break
             at = at.f_back
     return None
+
+
+def should_record_summaries() -> Any:
+    """As `tf.summary.should_record_summaries`, which says no in all replicas but the first.
+
+    Without the private name: the same, so that the others are not recorded.
+    """
+    try:
+        from tensorflow.python.ops import summary_ops_v2
+
+        state = summary_ops_v2._summary_state
+        kept = state.is_recording_distribution_strategy
+    except (ImportError, AttributeError):
+        return tf.summary.should_record_summaries()
+    state.is_recording_distribution_strategy = True
+    try:
+        return tf.summary.should_record_summaries()
+    finally:
+        state.is_recording_distribution_strategy = kept
 
 
 def default_summary_writer() -> Any | None:

@@ -11,7 +11,7 @@ import tensorflow as tf
 from tb_gradscope import __version__
 from tb_gradscope.format import messages, tags
 from tb_gradscope.format.statistics import Reason
-from tb_gradscope.recording import cadence, ring, step
+from tb_gradscope.recording import cadence, internals, ring, step
 from tb_gradscope.recording.description import Description
 from tb_gradscope.recording.recorder import Call, Recorder
 from tb_gradscope.recording.sentinel import NOT_ODD, Glance
@@ -150,7 +150,7 @@ def count(
     if bool(condition):
         seen_none.add(none)
     if is_recorded and recorder.honours_record_if:
-        is_recorded = bool(tf.summary.should_record_summaries())
+        is_recorded = bool(internals.should_record_summaries())
     now = step.user_step() if is_recorded else None
     reason = Reason.CADENCE if is_due else Reason.PATTERN
     return Counted(recorder, is_recorded, ring.NO_STEP if now is None else now, call, reason)
@@ -197,7 +197,7 @@ def _count_in_graph(
 ) -> Counted:
     slots = _ring(recorder, description)
     if recorder.honours_record_if:
-        condition = tf.logical_and(tf.summary.should_record_summaries(), condition)
+        condition = tf.logical_and(internals.should_record_summaries(), condition)
     call = recorder.counter(description.counter).count_in_graph(is_repeat)
     due = tf.logical_and(
         slots.is_due(call if calls_to_one == 1 else call // calls_to_one), condition
@@ -253,7 +253,7 @@ def look(
     recorder = counted.recorder
     if not bool(condition):
         return counted, None
-    if recorder.honours_record_if and not bool(tf.summary.should_record_summaries()):
+    if recorder.honours_record_if and not bool(internals.should_record_summaries()):
         return counted, None
     seen = recorder.series(description).look(watched, counted.call)
     counted = dataclasses.replace(counted, spikes=seen.spikes)
@@ -271,7 +271,7 @@ def _glance(
     """Lets the sentinel glance at a call of the graph under construction."""
     with tf.name_scope("gradscope"):
         if counted.recorder.honours_record_if:
-            condition = tf.logical_and(tf.summary.should_record_summaries(), condition)
+            condition = tf.logical_and(internals.should_record_summaries(), condition)
         return _ring(counted.recorder, description).glance(condition, watched, counted.call)
 
 
