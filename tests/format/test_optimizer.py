@@ -18,7 +18,7 @@ from tests.format import test_record
 
 def record(number, rows=3):
     gradient = test_record.record([State.OK] * rows, calls=number)
-    updates = np.arange(rows, dtype=np.float32) * number
+    updates = np.arange(rows, dtype=np.float32) * np.float32(number)
     return OptimizerRecord(gradient, updates, number, number // 2, 2.0**15, np.nan)
 
 
