@@ -610,6 +610,7 @@ def test_empty_log_directory_teaches_then_follows_a_training(
             frame.get_by_role("button", name="Live").click()
             expect(cell(frame, "loss", "w")).to_have_text("4.0")
     finally:
+        page.goto("about:blank")  # a page that follows would ask the stopped server
         server.stop()
 
 
