@@ -20,7 +20,10 @@ from tb_gradscope.recording.why.lines import Line
 from tb_gradscope.recording.why.nodes import Body, Key, Node
 
 MOST_OPERATIONS = 50_000
-"""How many operations are noted before observing gives up."""
+"""How many operations of a step are noted before observing gives up."""
+
+MOST_BEFORE = 5_000
+"""How many are noted before the first tape is entered."""
 
 _READ = "ReadVariableOp"
 
@@ -47,18 +50,20 @@ class Observer:
       nodes: in the order in which they were run.
       exits: values that left TensorFlow.
       first: every tensor made later than this has a greater key.
+      is_on: operations are noted.
       is_whole: whether nothing is missing since the start.
+      most: how many operations are noted at most.
     """
 
     def __init__(self) -> None:
         self.nodes: list[Node] = []
         self.exits: list[Exit] = []
         self.first = 0
-        self.is_whole = False
+        self.is_on = self.is_whole = False
+        self.most = MOST_BEFORE
         self._reads: set[Key] = set()
         self._graphs: list[Any] = []
         self._undo = contextlib.ExitStack()
-        self._is_on = False
         self._backward: list[tuple[int, int]] = []
 
     @property
@@ -83,12 +88,12 @@ class Observer:
             return False
         self._undo.callback(internals.remove_op_callback, self._noted)
         self._undo.enter_context(internals.on_numpy(self._left))
-        self._is_on = self.is_whole = True
+        self.is_on = self.is_whole = True
         return True
 
     def stop(self) -> None:
         """Ends observing, on the same thread; what was noted stays."""
-        self._is_on = False
+        self.is_on = False
         self._undo.close()
 
     def _noted(self, *run: Any, **named: Any) -> None:
@@ -96,10 +101,10 @@ class Observer:
         # last two by name or not. Nothing may get out into the program's own operation.
         try:
             in_graph = named.get("graph") is not None or (len(run) > 5 and run[5] is not None)
-            if not self._is_on or in_graph:
+            if not self.is_on or in_graph:
                 return
-            if len(self.nodes) >= MOST_OPERATIONS:
-                self._is_on = self.is_whole = False
+            if len(self.nodes) >= self.most:
+                self.is_on = self.is_whole = False
                 return
             self._note(run[0], run[1], run[2], run[3], sys._getframe(1))
         except Exception:
@@ -183,7 +188,7 @@ class Observer:
                     return
 
     def _left(self, tensor: Any) -> None:
-        if not self._is_on or len(self.exits) >= MOST_OPERATIONS:
+        if not self.is_on or len(self.exits) >= self.most:
             return
         try:
             if internals.is_eager(tensor):

@@ -6,6 +6,7 @@ All other steps run untouched: entering a tape costs a look into a set.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
 import weakref
@@ -15,7 +16,7 @@ import tensorflow as tf
 
 from tb_gradscope.recording import internals
 from tb_gradscope.recording.failure import contained
-from tb_gradscope.recording.why.observer import Observer
+from tb_gradscope.recording.why.observer import MOST_OPERATIONS, Observer
 from tb_gradscope.recording.why.windows import OPEN, TapeLog
 
 _MOST_SITES = 10_000
@@ -49,6 +50,7 @@ def begin() -> None:
     _recordings += 1
     _observed.clear()
     _rounds.clear()
+    _stop()
     if tf.executing_eagerly():
         _start()
 
@@ -64,20 +66,24 @@ def entered(log: TapeLog) -> None:
     """Notes that a tape was entered, and decides whether its step is observed."""
     if tf.executing_eagerly():
         frame = sys._getframe(2)
-        _observe_step(log, (frame.f_code, frame.f_lasti))
+        _observe_step(log, (frame.f_code, frame.f_lasti, _replica()))
+    elif _here.observer is not None and not _here.sites:  # the steps are in a graph
+        _stop()
     log.note(OPEN)
 
 
 def _observe_step(log: TapeLog, site: Hashable) -> None:
-    if _here.observer is None:
+    if _here.observer is not None and site in _here.sites:
+        _stop()  # a step later, and some tape was never asked
+        return
+    if _here.observer is None or not _here.observer.is_on:
         if site in _observed or not _is_recording():
             return
-        _start()
-        if _here.observer is None:
-            return
-    elif site in _here.sites:  # a step later, and some tape was never asked
         _stop()
+        _start()
+    if _here.observer is None:
         return
+    _here.observer.most = MOST_OPERATIONS
     if len(_observed) < _MOST_SITES:
         _observed.add(site)
     _here.sites.add(site)
@@ -93,16 +99,25 @@ def asked(log: TapeLog, call: Hashable, is_settled: bool) -> None:
       call: which call asked it.
       is_settled: no cause is left open.
     """
-    if _here.observer is not None and is_settled:
-        waiting = [reference() for reference in _here.open]
-        if any(other is not None and other is not log for other in waiting):
-            _here.open = [weakref.ref(other) for other in waiting if other not in (None, log)]
-            return
-        _stop()
-    elif not is_settled and _rounds.get(call, 0) < _MOST_ROUNDS and tf.executing_eagerly():
+    if not is_settled and _rounds.get(call, 0) < _MOST_ROUNDS:
         _rounds[call] = _rounds.get(call, 0) + 1
         _stop()
         _start()
+        return
+    waiting = [other for reference in _here.open if (other := reference()) is not None]
+    _here.open = [weakref.ref(other) for other in waiting if other is not log]
+    if not _here.open:
+        _stop()
+
+
+def _replica() -> int | None:
+    """Returns which replica runs here: each is observed on its own."""
+    if not tf.distribute.has_strategy():
+        return None
+    context = tf.distribute.get_replica_context()
+    with contextlib.suppress(NotImplementedError):
+        return None if context is None else internals.replica_index(context)
+    return None
 
 
 def _is_recording() -> bool:
