@@ -40,6 +40,7 @@ class GradientSeries:
     nonfinite: Counts
     reasons: Counts
     loss_scales: Floats
+    loss_values: Floats
     sessions: Counts
     records: int
     state_counts: Counts
@@ -75,13 +76,14 @@ def read_gradients(series: Series, column: Column, readable: bool = True) -> Gra
         )
     events, values, calls = check_rows(series, problems), decoded.values, decoded.calls
     nonfinite, reasons, scales = counts[:, 1], decoded.reasons, decoded.loss_scales
+    loss_values = decoded.losses
     traced = [event for event in events if event.message.kind == messages.Event.TRACED]
     traced_only = bool(readable and traced and not len(column.steps))
     if traced_only:
         steps, wall_times = np.array([traced[-1].step]), np.array([series.last_seen])
         values, calls = _traced_values(traced[-1], rows), np.zeros(1, np.int64)
         nonfinite, reasons = np.zeros(1, np.int64), np.full(1, Reason.CADENCE, np.int64)
-        scales = np.ones(1, np.float32)
+        scales, loss_values = np.ones(1, np.float32), np.full(1, np.nan, np.float32)
         sessions = series.parts.sessions_of(wall_times)
     return GradientSeries(
         series=series,
@@ -93,6 +95,7 @@ def read_gradients(series: Series, column: Column, readable: bool = True) -> Gra
         nonfinite=nonfinite,
         reasons=reasons,
         loss_scales=scales,
+        loss_values=loss_values,
         sessions=sessions,
         records=int(counts[-1, 0]) if len(counts) else 0,
         state_counts=states,
@@ -160,6 +163,7 @@ def merge(
         nonfinite=joined.summed([part.nonfinite for part in parts]),
         reasons=joined.largest([part.reasons for part in parts]),
         loss_scales=joined.latest([part.loss_scales for part in parts]),
+        loss_values=joined.latest([part.loss_values for part in parts]),
         spikes=_spikes(parts, positions),
         causes=causes(((part.events, part.series.names) for part in parts), positions),
     )

@@ -94,7 +94,7 @@ def _column(of: LossHistory | OptimizerHistory, row: Floats) -> _Column:
     return _Column(
         of=of,
         head=shorten(clean(of.name), _WIDEST),
-        subtitle=shorten(clean(subtitle), _WIDEST + 8),
+        subtitle=shorten(clean(subtitle), _WIDEST + 16),
         last=_last(of),
         cells=[_cell(pair, of) for pair in row],
     )

@@ -101,6 +101,7 @@ def _gradients(run: RunHistory) -> Iterator[dict[str, Any]]:
             "part_of": _Coded([loss.part_of]),
             **_label(loss.label),
             "loss_scale": loss.loss_scales[record],
+            "loss_value": loss.loss_values[record],
             "reason": _Coded(reasons, reason),
         }
 
@@ -192,6 +193,7 @@ def _nothing() -> RunHistory:
         nonfinite=whole,
         reasons=whole,
         loss_scales=real,
+        loss_values=real,
         spikes=np.zeros((0, 2), np.int64),
     )
     optimizer = OptimizerHistory(

@@ -186,15 +186,16 @@ function OverTime({ store, run, tracks, chosen }: PairsProps) {
         height={230}
       />
       {chosen.known === 0 && (
-        <p class="muted">
-          Not known: a gradient of the two was zero, or not finite, at all records.
-        </p>
+        <p class="muted">Not known: at no record both norms are there, finite and above zero.</p>
       )}
     </section>
   );
 }
 
 function pairName(run: Run, { pair: { one, other } }: PairTrack): string {
-  const [a, b] = [columnOf(run, one), columnOf(run, other)];
-  return `${a ? fullName(a) : one} · ${b ? fullName(b) : other}`;
+  const name = (id: string) => {
+    const column = columnOf(run, id);
+    return column ? fullName({ title: column.title, subtitle: column.label.subtitle }) : id;
+  };
+  return `${name(one)} · ${name(other)}`;
 }
