@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from tb_gradscope.format import messages
 from tb_gradscope.recording import sources
+from tb_gradscope.recording.failure import say_once
 
 _MOST_FRAMES = 20
 
@@ -148,13 +149,6 @@ def accumulated(
     return found
 
 
-def clips_what_is_accumulated(optimizer: Any) -> bool:
-    """Tells whether clipping comes after accumulating; in Keras 3.3 it came before."""
-    apply = getattr(type(optimizer), "_backend_apply_gradients", None)
-    names = getattr(getattr(apply, "__code__", None), "co_names", ())
-    return "_clip_gradients" in names
-
-
 @dataclasses.dataclass(frozen=True)
 class OwnClipping:
     """How an optimizer clips.
@@ -178,19 +172,36 @@ _OPTIONS = (
 
 
 def clipping_of(optimizer: Any) -> OwnClipping | None:
-    """Returns how an optimizer clips, None for not at all.
-
-    Raises:
-      NotImplementedError: it clips in a way of its own.
-    """
+    """Returns how an optimizer clips, None for not at all."""
+    found = [
+        OwnClipping(option, method, float(threshold))
+        for option, method in _OPTIONS
+        if (threshold := getattr(optimizer, option, None)) and threshold > 0
+    ]
+    if not found:
+        return None
     clip = getattr(type(optimizer), "_clip_gradients", None)
     if getattr(clip, "__module__", "").split(".")[0] != "keras":
-        raise NotImplementedError(
-            f"{type(optimizer).__name__} clips in a way of its own, which is not known; "
-            "use gs.record_clipping in it"
+        say_once(
+            f"tb_gradscope: {type(optimizer).__name__} clips by code of its own, which is not "
+            "recorded; gs.record_clipping in that code would."
         )
-    for option, method in _OPTIONS:
-        threshold = getattr(optimizer, option, None)
-        if threshold and threshold > 0:
-            return OwnClipping(option, method, float(threshold))
-    return None
+        return None
+    if _is_accumulating(optimizer) and not _clips_what_is_accumulated(optimizer):
+        say_once(
+            "tb_gradscope: this Keras clips each micro-batch before it accumulates them, which is "
+            "not recorded; newer ones clip what is accumulated."
+        )
+        return None
+    return found[0]
+
+
+def _is_accumulating(optimizer: Any) -> bool:
+    return bool(getattr(optimizer, "gradient_accumulation_steps", None))
+
+
+def _clips_what_is_accumulated(optimizer: Any) -> bool:
+    """Tells whether clipping comes after accumulating; in Keras 3.3 it came before."""
+    apply = getattr(type(optimizer), "_backend_apply_gradients", None)
+    names = getattr(getattr(apply, "__code__", None), "co_names", ())
+    return "_clip_gradients" in names

@@ -94,8 +94,6 @@ class Recognised:
         none = tuple(gradient is None for gradient in gradients)
         self.given = sources.SameSources(variables)
         self.clipping = keras.clipping_of(optimizer.inner)
-        if is_accumulated and not keras.clips_what_is_accumulated(optimizer.inner):
-            self.clipping = None
         self.clip: Description | None = None
         if self.clipping is not None:
             known = [ORIGINS.of(gradient) for gradient in gradients if gradient is not None]
