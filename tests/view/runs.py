@@ -122,7 +122,7 @@ def newer(run):
         for loss in (good, later, record, event):
             loss.open(log, 0)
             loss.record(log, 0)
-        data = np.array([2, *[0] * 12], np.float32)
+        data = np.array([2, *[0] * 13], np.float32)
         log.put(1, tags.record_tag(record.series), data, tags.PLUGIN_NAME)
         event.event(log, 1, messages.Event.CHANGED, [0], [NONE], version=2)
 
@@ -138,12 +138,12 @@ def broken(run):
         for step in range(3):
             for loss in (good, rows, short, event, nameless, schema):
                 loss.record(log, step, step + 1)
-        log.put(3, tags.record_tag(rows.series), np.zeros(13, np.float32), tags.PLUGIN_NAME)
+        log.put(3, tags.record_tag(rows.series), np.zeros(14, np.float32), tags.PLUGIN_NAME)
         log.put(4, tags.record_tag(rows.series), np.arange(3), tags.PLUGIN_NAME)
         rows.series, keep = good.series, rows.series
         rows.record(log, 3)  # two rows where the schema of "good" has one
         rows.series = keep
-        half = np.array([1, 1, 0, 0, 0, 1, 0, 1, 0, 0, 0, 1, 5], np.float32)
+        half = np.array([1, 1, 0, 0, 0, 1, 0, 1, 0, 0, 0, 1, 0, 5], np.float32)
         log.put(3, tags.record_tag(short.series), half, tags.PLUGIN_NAME)
         bfloat16 = tensor_pb2.TensorProto(dtype=types_pb2.DT_BFLOAT16, tensor_content=b"\0\0")
         bfloat16.tensor_shape.dim.add(size=1)

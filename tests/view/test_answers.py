@@ -61,6 +61,7 @@ def loss(*states, name="loss", **changes):
         nonfinite=np.zeros(count, np.int64),
         reasons=np.zeros(count, np.int64),
         loss_scales=np.ones(count, np.float32),
+        loss_values=np.ones(count, np.float32),
         spikes=np.zeros((0, 2), np.int64),
     )
     return dataclasses.replace(made, **changes)

@@ -138,7 +138,7 @@ def test_broken(history):
         "Loss 'rows': 2 of 5 records left out, the first at step 3. A stored gradient record has "
         "format version 0, expected 1 to 1",
         "Loss 'short': 1 of 4 records left out, the first at step 3. A stored gradient record has "
-        "13 numbers where its header asks for 18; the event file is damaged.",
+        "14 numbers where its header asks for 19; the event file is damaged.",
         "Loss 'poisoned': its records could not be read: TypeError",
         "Loss 'event': an event at step 3 names row 5 of 1; the event file is damaged.",
         "Loss 'event': 2 of 3 events left out, the first at step 4. A stored Event names 2 "

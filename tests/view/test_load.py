@@ -159,8 +159,9 @@ def test_to_pandas(logdir):
 
 def test_to_pandas_says_which_gradient(logdir):
     table = load(logdir).to_pandas()
-    last = ["part_of", "stage", "batch", "replicas", "replica", "loss_scale", "reason"]
-    assert list(table.columns[-7:]) == last
+    last = ["part_of", "stage", "batch", "replicas", "replica"]
+    last += ["loss_scale", "loss_value", "reason"]
+    assert list(table.columns[-8:]) == last
     replicas = table[(table["run"] == "replicas") & (table["loss"] == "loss")]
     assert replicas.groupby("replica")["norm"].max().to_dict() == {0: 3, 1: 1, -1: 2}
     assert set(table[(table["loss"] == "kl") & (table["run"] == "parts")]["part_of"]) == {"total"}

@@ -49,6 +49,18 @@ INGESTERS = [
         ("loss", {"run": "plain", "loss": "\ud83d\ude00"}, 404, "has no loss '😀'."),
         ("clip", {"run": "plain"}, 400, "The parameter 'site' is missing."),
         ("clip", {"run": "plain", "site": "x"}, 404, "has no site 'x'."),
+        ("findings", {"run": "no"}, 404, "There is no run 'no'"),
+        ("optimizer", {"run": "scaled"}, 400, "The parameter 'optimizer' is missing."),
+        ("optimizer", {"run": "scaled", "optimizer": "x"}, 404, "has no optimizer 'x'."),
+        ("reached", {"run": "plain", "optimizer": "adam"}, 404, "has no optimizer 'adam'."),
+        ("loss", {"run": "replicas", "loss": "loss"}, 404, "has no loss 'loss'."),
+        ("cosine", {"run": "parts", "one": "kl"}, 400, "The parameter 'other' is missing."),
+        (
+            "cosine",
+            {"run": "parts", "one": "kl", "other": "x"},
+            404,
+            "The run 'parts' has no cosines of 'kl' and 'x'.",
+        ),
     ],
 )
 def test_bad_question(server, path, query, status, sentence):
