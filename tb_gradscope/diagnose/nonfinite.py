@@ -93,6 +93,7 @@ def _finding(run: RunHistory, loss: LossHistory, onset: _Onset, other: _Onset | 
     }[span.pattern]
     if other is not None and other.step < onset.step:
         text += f" It was {other.word} before, from step {other.step} on."
+    text += _of_the_loss(loss, onset.step)
     if ruined:
         text += f" {words.named(ruined)} itself is not finite since."
     spread = _spread(run, onset.step)
@@ -112,6 +113,17 @@ def _finding(run: RunHistory, loss: LossHistory, onset: _Onset, other: _Onset | 
             "inf_count": _count(loss, onset, Statistic.INF_COUNT),
         },
     )
+
+
+def _of_the_loss(loss: LossHistory, step: int) -> str:
+    """Says whether the loss itself was still finite."""
+    at = np.flatnonzero(loss.steps == step)
+    if not len(at):
+        return ""
+    value, known = float(loss.loss_values[at[0]]), bool(np.isfinite(loss.loss_values).any())
+    if np.isfinite(value):
+        return f" The loss itself was still finite ({words.amount(value)})."
+    return f" The loss itself was {words.amount(value)}." if known or np.isinf(value) else ""
 
 
 def _finite_at(loss: LossHistory, onset: _Onset) -> int:

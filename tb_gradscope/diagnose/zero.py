@@ -55,7 +55,7 @@ def _finding(run: RunHistory, loss: LossHistory, columns: list[int], span: Span)
     whole = len(columns) == asked
     behind = _zero_kernels(run, loss, columns) if span.pattern == "all" else []
     severity: Severity = "warning"
-    if behind and span.count < _SURE or not whole and _by_mathematics(run, loss, columns):
+    if (behind and span.count < _SURE) or (not whole and _by_mathematics(run, loss, columns)):
         severity = "info"
     reason, advice = _reason(run, loss, columns, behind, whole)
     text = f"The gradient of {words.loss_name(loss)} for "

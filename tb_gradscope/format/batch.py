@@ -30,7 +30,7 @@ class GradientRecords:
       kept: int64 `[record]`, their positions in the input, increasing.
       values: float32 `[record, variable, statistic]`.
       calls, records, nonfinite, reasons: int64 `[record]`.
-      loss_scales: float32 `[record]`.
+      loss_scales, losses: float32 `[record]`.
       errors: position in the input and reason of each of the others.
     """
 
@@ -41,6 +41,7 @@ class GradientRecords:
     nonfinite: Counts
     reasons: Counts
     loss_scales: Floats
+    losses: Floats
     errors: Errors
 
 
@@ -73,7 +74,7 @@ def decode_gradients(data: Sequence[Floats], variables: int) -> GradientRecords:
     name = "gradient record"
     values = np.zeros((len(data), variables, STATISTIC_COUNT), np.float32)
     counts = np.zeros((len(data), 3), np.int64)
-    numbers = np.zeros((len(data), 2), np.float32)
+    numbers = np.zeros((len(data), 3), np.float32)
 
     def decode(positions: list[int]) -> None:
         nonlocal values
@@ -92,7 +93,9 @@ def decode_gradients(data: Sequence[Floats], variables: int) -> GradientRecords:
         values, counts, numbers = values[kept], counts[kept], numbers[kept]
     calls, records, nonfinite = counts.T
     reasons = numbers[:, 0].astype(np.int64)
-    return GradientRecords(kept, values, calls, records, nonfinite, reasons, numbers[:, 1], errors)
+    return GradientRecords(
+        kept, values, calls, records, nonfinite, reasons, numbers[:, 1], numbers[:, 2], errors
+    )
 
 
 def decode_clips(data: Sequence[Floats], variables: int) -> ClipRecords:

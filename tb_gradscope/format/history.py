@@ -142,6 +142,8 @@ class LossHistory:
         or watched.
       reasons: int64 `[record]`, see `Reason`.
       loss_scales: float32 `[record]`, divided out of all numbers; 1 for none.
+      loss_values: float32 `[record]`, the loss itself, the sum of its elements; NaN
+        also where it is not known.
       spikes: int64 `[spike, 2]`, steps at which the sentinel saw a norm leave its
         recent range, and the positions of its variables in `RunHistory.variables`.
       causes: why gradients are None, as far as it was found out; each variable
@@ -169,6 +171,7 @@ class LossHistory:
     nonfinite: Counts
     reasons: Counts
     loss_scales: Floats
+    loss_values: Floats
     spikes: Counts
     causes: tuple[Cause, ...] = ()
 

@@ -2,7 +2,7 @@
 
 A gradient record is
     [version, rows, broken, ailing, calls (2), records (2),        header
-     nonfinite (2), reason, loss_scale]
+     nonfinite (2), reason, loss_scale, loss]
     rows   x [norm, max_abs, mean, std, zero_fraction, variable_norm]
     broken x [row, nan_count (2), inf_count (2)]                   state NAN or INF now
     ailing x [row, none (2), zero (2), nan (2), inf (2)]           not OK at least once
@@ -19,6 +19,7 @@ and a NaN's payload tells NAN, NONE and ABSENT apart.
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import numpy as np
 import numpy.typing as npt
@@ -39,7 +40,7 @@ from tb_gradscope.format.packing import (
 from tb_gradscope.format.statistics import STATISTIC_COUNT, STORED, Reason, State, Statistic
 from tb_gradscope.format.tags import FORMAT_VERSION
 
-HEADER = 12
+HEADER = 13
 _ROW = len(STORED)
 _BROKEN = 5
 _AILING = 9
@@ -68,6 +69,7 @@ class GradientRecord:
         which a gradient held NaN or Inf.
       reason: a `Reason`, why this call was recorded.
       loss_scale: the mixed-precision scale divided out of all numbers; 1 for none.
+      loss: value of the loss, the sum of its elements; NaN also where it is not known.
     """
 
     values: Floats
@@ -77,6 +79,7 @@ class GradientRecord:
     nonfinite: int = 0
     reason: int = Reason.CADENCE
     loss_scale: float = 1.0
+    loss: float = math.nan
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,7 +160,7 @@ def encode_gradient(record: GradientRecord) -> Floats:
 
     header: list[float] = [FORMAT_VERSION, len(values), len(broken), len(ailing)]
     header += [*split(record.calls), *split(record.records), *split(record.nonfinite)]
-    header += [float(record.reason), record.loss_scale]
+    header += [float(record.reason), record.loss_scale, record.loss]
     parts = [np.array(header, np.float32), rows.ravel(), broken_rows.ravel(), ailing_rows.ravel()]
     return np.concatenate(parts)
 
@@ -179,6 +182,7 @@ def decode_gradient(data: Floats) -> GradientRecord:
         nonfinite=join(data[8:10]),
         reason=int(data[10]),
         loss_scale=float(data[11]),
+        loss=float(data[12]),
     )
 
 

@@ -46,7 +46,8 @@ class Statistic(enum.IntEnum):
     INF_COUNT = 7
     """Number of elements that are +Inf or -Inf."""
     VARIABLE_NORM = 8
-    """L2 norm of the variable itself at that moment. NaN for sources that are no variables."""
+    """L2 norm of the variable itself at that moment. NaN where it is not measured: sources that
+    are no variables, and large tables with sparse gradients."""
 
 
 class Reason(enum.IntEnum):

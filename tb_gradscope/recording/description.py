@@ -35,7 +35,7 @@ class Description:
 
     The payload of one call is one float32 vector, by `schema.kind`:
 
-        GRADIENT   [loss scale], only where the label says UNSCALED
+        GRADIENT   [value of the loss, loss scale]; the scale only if the label says UNSCALED
                    variables x statistics
         CLIP       `CLIP_HEADER`, variables x [norm before, norm after]
         OPTIMIZER  `OPTIMIZER_HEADER`, variables x (statistics, norm of the update)
@@ -83,6 +83,11 @@ class Description:
         return bool(is_gradient and self.schema.label.stage == messages.Label.UNSCALED)
 
     @property
+    def header(self) -> int:
+        """GRADIENT: number of floats before the statistics."""
+        return 1 + self.is_unscaled
+
+    @property
     def width(self) -> int:
         """Number of floats in the payload of one call."""
         count = len(self.schema.variables)
@@ -92,7 +97,7 @@ class Description:
             return OPTIMIZER_HEADER + OPTIMIZER_ROW * count
         if self.schema.kind == messages.Schema.COSINE:
             return len(self.schema.losses) * count
-        return int(self.is_unscaled) + STATISTIC_COUNT * count
+        return self.header + STATISTIC_COUNT * count
 
     @property
     def tallies(self) -> int:

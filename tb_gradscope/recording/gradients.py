@@ -15,7 +15,8 @@ from tb_gradscope.recording.companions import companions_of
 from tb_gradscope.recording.comparison import compare
 from tb_gradscope.recording.description import Description
 from tb_gradscope.recording.labels import label_of
-from tb_gradscope.recording.losses import CallPaths, Key, TapeLosses, path_of, site_of
+from tb_gradscope.recording.loss_value import with_loss
+from tb_gradscope.recording.losses import CallPaths, Key, TapeLosses, site_of
 from tb_gradscope.recording.micro_batches import batch_of
 from tb_gradscope.recording.observe import in_function, observe, schema
 from tb_gradscope.recording.origins import ORIGINS, Origin, Taken
@@ -23,7 +24,7 @@ from tb_gradscope.recording.parts_of_sum import Sum
 from tb_gradscope.recording.recorder import Recorder
 from tb_gradscope.recording.reductions import watch_reductions
 from tb_gradscope.recording.replica import replica_here
-from tb_gradscope.recording.scaling import scale_of, unscaled, with_scale
+from tb_gradscope.recording.scaling import scale_of, unscaled
 from tb_gradscope.recording.why.missing import explain_missing
 from tb_gradscope.recording.why.windows import TapeLog
 
@@ -92,7 +93,8 @@ def observe_gradients(
 
     def payloads() -> list[Any]:
         true = [unscaled(gradient, scale) for gradient in gradients]
-        values = with_scale(tf.reshape(statistics.gradient_statistics(true, found), [-1]), scale)
+        measured = tf.reshape(statistics.gradient_statistics(true, found), [-1])
+        values = with_loss(measured, target, scale)
         return [values, *compared.payloads()]
 
     descriptions = [description, *compared.descriptions]
@@ -113,10 +115,8 @@ def _candidate(
     if call not in recorder.candidates:
         recorder.candidates[call] = names.loss_candidate(target, caller)
     candidate, site = recorder.candidates[call], site_of(target, caller)
-    graph = None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
-    paths = recorder.paths.setdefault((candidate, site), CallPaths())
-    number = paths.number(path_of(caller), graph)
-    return candidate, (site, number) if number else site
+    number = recorder.paths.setdefault((candidate, site), CallPaths()).number(caller)
+    return candidate, (site, number) if number != 0 else site
 
 
 class _Identified:

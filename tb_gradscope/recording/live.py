@@ -124,6 +124,7 @@ class _Record:
     values: Any
     calls: int
     reason: int
+    loss: float
 
 
 class _Latest:
@@ -176,7 +177,7 @@ class _Latest:
         bad = (State.NAN, State.INF, State.NONE)
         turned = bool((np.isin(states, bad) & (states != self._states)).any())
         self._states = states
-        self._records.append(_Record(step, values, record.calls, record.reason))
+        self._records.append(_Record(step, values, record.calls, record.reason, record.loss))
         return turned
 
     def history(self, positions: dict[str, int]) -> LossHistory:
@@ -207,6 +208,7 @@ class _Latest:
             nonfinite=np.zeros(count, np.int64),
             reasons=np.array([record.reason for record in records], np.int64),
             loss_scales=np.ones(count, np.float32),
+            loss_values=np.array([record.loss for record in records], np.float32),
             spikes=np.zeros((0, 2), np.int64),
             causes=causes([(self.told, list(self.variables))], positions),
         )

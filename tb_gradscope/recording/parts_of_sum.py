@@ -19,12 +19,13 @@ from tb_gradscope.recording.comparison import beside
 from tb_gradscope.recording.cosines import MOST_COMPARED, cosines
 from tb_gradscope.recording.description import Description
 from tb_gradscope.recording.failure import say_once
+from tb_gradscope.recording.loss_value import with_loss
 from tb_gradscope.recording.losses import Key
 from tb_gradscope.recording.mirror import Mirror
 from tb_gradscope.recording.observe import Counted, record
 from tb_gradscope.recording.passes import NoPassError, Passes, Target
 from tb_gradscope.recording.recorder import Recorder
-from tb_gradscope.recording.scaling import scale_of, unscaled, with_scale
+from tb_gradscope.recording.scaling import scale_of, unscaled
 from tb_gradscope.recording.statistics import gradient_statistics
 
 
@@ -241,14 +242,15 @@ def _payloads(passes: Passes, parts: list[Part], found: list[Any]) -> list[Any]:
         tf.transpose(between[:, index, _others_of(index)]) for index in range(1, len(parts))
     ]
     return [
-        *(_values(each, part.scale, found) for each, part in zip(gradients, parts, strict=True)),
+        *(_values(each, part, found) for each, part in zip(gradients, parts, strict=True)),
         *(tf.reshape(each, [-1]) for each in compared),
     ]
 
 
-def _values(gradients: list[Any], scale: Any, found: list[Any]) -> Any:
-    true = [unscaled(gradient, scale) for gradient in gradients]
-    return with_scale(tf.reshape(gradient_statistics(true, found), [-1]), scale)
+def _values(gradients: list[Any], part: Part, found: list[Any]) -> Any:
+    true = [unscaled(gradient, part.scale) for gradient in gradients]
+    measured = tf.reshape(gradient_statistics(true, found), [-1])
+    return with_loss(measured, part.target.tensors, part.scale)
 
 
 def _others_of(index: int) -> slice:

@@ -22,6 +22,7 @@ from tb_gradscope.recording import internals, labels, place, statistics
 from tb_gradscope.recording.description import Description
 from tb_gradscope.recording.destination import current
 from tb_gradscope.recording.failure import contained
+from tb_gradscope.recording.loss_value import with_loss
 from tb_gradscope.recording.observe import in_function, observe, schema
 from tb_gradscope.recording.origins import ORIGINS, Origin, Taken
 
@@ -99,9 +100,14 @@ def _observe(
         observe(
             recorder,
             [one.description],
-            lambda: [tf.reshape(statistics.gradient_statistics(gradients, sources), [-1])],
+            lambda: [_payload(gradients, sources)],
             (False,) * len(gradients),
         )
+
+
+def _payload(gradients: list[Any], sources: list[Any]) -> Any:
+    measured = tf.reshape(statistics.gradient_statistics(gradients, sources), [-1])
+    return with_loss(measured, None, None)
 
 
 class _Reduced:

@@ -51,10 +51,3 @@ def unscaled(gradient: Any, scale: Any) -> Any:
     if gradient.dtype in (tf.float16, tf.bfloat16):
         gradient = tf.cast(gradient, tf.float32)
     return gradient / tf.cast(scale, gradient.dtype)
-
-
-def with_scale(values: Any, scale: Any) -> Any:
-    """Returns a payload of statistics, led by the loss scale that was divided out, if one was."""
-    if scale is None:
-        return values
-    return tf.concat([tf.reshape(tf.cast(scale, tf.float32), [1]), values], 0)

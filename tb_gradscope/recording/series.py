@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -126,7 +127,7 @@ class Series:
             self._opened = True
 
     def _write_gradient(self, writer: Writer, step: int, slot: Slot) -> None:
-        header = int(self.description.is_unscaled)
+        header = self.description.header
         width = self.description.width
         values = slot.payload[header:width].reshape(-1, STATISTIC_COUNT)
         states = self._count_states(values)
@@ -138,7 +139,8 @@ class Series:
         if slot.reason == Reason.SPIKE:
             spikes = np.flatnonzero(slot.payload[width:])
             writer.event(self.id, step, self._event(messages.Event.SPIKE, spikes, states[spikes]))
-        record = self._gradient_record(slot, values, float(slot.payload[0]) if header else 1.0)
+        scale = float(slot.payload[1]) if self.description.is_unscaled else 1.0
+        record = self._gradient_record(slot, values, scale, float(slot.payload[0]))
         writer.record(self.id, step, encode_gradient(record))
         with contained("judging the training"):
             self._live.see(self.id, self.description.schema, step, record)
@@ -150,7 +152,9 @@ class Series:
         self._nonfinite += bool(np.isin(states, (State.NAN, State.INF)).any())
         return states
 
-    def _gradient_record(self, slot: Slot, values: Floats, loss_scale: float) -> GradientRecord:
+    def _gradient_record(
+        self, slot: Slot, values: Floats, loss_scale: float, loss: float = math.nan
+    ) -> GradientRecord:
         # Without a sentinel, those recorded are all that is known of.
         watched = int(slot.tallies[NONFINITE]) if self._is_watched else 0
         return GradientRecord(
@@ -161,6 +165,7 @@ class Series:
             nonfinite=max(watched, self._nonfinite),
             reason=slot.reason,
             loss_scale=loss_scale,
+            loss=loss,
         )
 
     def _write_clip(self, writer: Writer, step: int, slot: Slot) -> None:

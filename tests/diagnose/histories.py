@@ -81,6 +81,7 @@ def loss(norms, name="loss", weights=1.0, states=None, reasons=None, **changes):
         nonfinite=np.cumsum(broken),
         reasons=np.full(count, Reason.CADENCE) if reasons is None else np.asarray(reasons),
         loss_scales=np.ones(count, np.float32),
+        loss_values=np.ones(count, np.float32),
         spikes=np.zeros((0, 2), np.int64),
     )
     return dataclasses.replace(made, **changes)

@@ -41,7 +41,7 @@ def record(states, seed=0, calls=7, records=5, counts=None):
             row[[Statistic.NORM, *NOT_STORED]] = np.inf, 0, 4
     if counts is None:
         counts = np.zeros((len(states), len(COUNTED)), np.int64)
-    return GradientRecord(values, calls, records, np.asarray(counts), calls // 3, 2, 1024.0)
+    return GradientRecord(values, calls, records, np.asarray(counts), calls // 3, 2, 1024.0, 0.25)
 
 
 def assert_same(one, other):
@@ -49,7 +49,7 @@ def assert_same(one, other):
     np.testing.assert_array_equal(one.state_counts, other.state_counts)
     assert (one.calls, one.records) == (other.calls, other.records)
     assert (one.nonfinite, one.reason) == (other.nonfinite, other.reason)
-    assert one.loss_scale == other.loss_scale
+    assert (one.loss_scale, one.loss) == (other.loss_scale, other.loss)
 
 
 @pytest.mark.parametrize("states", [[], [State.OK], list(State), [State.NAN] * 3, [*State] * 50])
@@ -89,7 +89,7 @@ def test_state_outlives_the_range_of_float32(norm, stored):
 
 def test_healthy_record_is_small():
     data = encode_gradient(record([State.OK] * 500))
-    assert len(data) == 12 + 500 * len(STORED)
+    assert len(data) == 13 + 500 * len(STORED)
 
 
 def test_absent_norm_is_a_nan_of_its_own():
@@ -133,21 +133,21 @@ SOMETHING = " or was written by something else."
         (
             lambda data: data[:7],
             "A stored gradient record is float32 of shape [7], expected a float32 vector of at "
-            "least 12" + DAMAGED + SOMETHING,
+            "least 13" + DAMAGED + SOMETHING,
         ),
         (
             lambda data: data.astype(np.float64),
-            "A stored gradient record is float64 of shape [38], expected a float32 vector of at "
-            "least 12" + DAMAGED + SOMETHING,
+            "A stored gradient record is float64 of shape [39], expected a float32 vector of at "
+            "least 13" + DAMAGED + SOMETHING,
         ),
         (
             lambda data: data[None],
-            "A stored gradient record is float32 of shape [1, 38], expected a float32 vector of "
-            "at least 12" + DAMAGED + SOMETHING,
+            "A stored gradient record is float32 of shape [1, 39], expected a float32 vector of "
+            "at least 13" + DAMAGED + SOMETHING,
         ),
         (
             lambda data: data[:-1],
-            "A stored gradient record has 37 numbers where its header asks for 38" + DAMAGED + ".",
+            "A stored gradient record has 38 numbers where its header asks for 39" + DAMAGED + ".",
         ),
         (
             lambda data: put(data, 0, 2),
@@ -174,11 +174,11 @@ SOMETHING = " or was written by something else."
             "[1.0, 2.0, 1.0, 1.0, 0.0, inf, 0.0, 5.0].",
         ),
         (
-            lambda data: put(data, 24, 2),
+            lambda data: put(data, 25, 2),
             "A stored gradient record of 2 rows refers to row 2" + DAMAGED + ".",
         ),
         (
-            lambda data: put(data, 29, np.nan),
+            lambda data: put(data, 30, np.nan),
             "A stored gradient record of 2 rows refers to row nan" + DAMAGED + ".",
         ),
     ],
@@ -187,7 +187,7 @@ def test_refused(change, sentence):
     counts = np.zeros((2, 4), np.int64)
     counts[0, 2] = 1
     data = encode_gradient(record([State.NAN, State.OK], counts=counts))
-    assert len(data) == 12 + 2 * 6 + 5 + 9 == 38
+    assert len(data) == 13 + 2 * 6 + 5 + 9 == 39
     with pytest.raises(FormatError) as error:
         decode_gradient(change(data))
     assert str(error.value) == sentence
