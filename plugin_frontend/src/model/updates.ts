@@ -18,6 +18,7 @@ export class UpdateNumbers {
   private readonly records: number;
   private readonly variables: number;
   private readonly skipped: ReadonlySet<number>;
+  private found: readonly number[] | undefined;
 
   constructor(
     readonly optimizer: Optimizer,
@@ -72,18 +73,23 @@ export class UpdateNumbers {
     return record;
   }
 
-  /** The ratio of one record that has as many above as below it. */
-  median(record: number): number {
-    const known: number[] = [];
+  /** The ratio of each record that has as many above as below it; found once. */
+  medians(): readonly number[] {
+    this.found ??= this.optimizer.steps.map((_, record) => this.median(record));
+    return this.found;
+  }
+
+  private median(record: number): number {
+    const ratios = new Float64Array(this.variables);
+    let known = 0;
     for (let variable = 0; variable < this.variables; variable++) {
       const ratio = this.ratio(record, variable);
-      if (ratio > 0 && ratio < Number.POSITIVE_INFINITY) known.push(ratio);
+      if (ratio > 0 && ratio < Number.POSITIVE_INFINITY) ratios[known++] = ratio;
     }
-    known.sort((a, b) => a - b);
-    const middle = known.length >> 1;
-    if (known.length === 0) return Number.NaN;
-    if (known.length % 2 === 1) return known[middle] ?? Number.NaN;
-    return ((known[middle - 1] ?? 0) + (known[middle] ?? 0)) / 2;
+    if (known === 0) return Number.NaN;
+    const sorted = ratios.subarray(0, known).sort();
+    const [low, high] = [sorted[(known - 1) >> 1] ?? 0, sorted[known >> 1] ?? 0];
+    return (low + high) / 2;
   }
 
   private at(record: number, variable: number): number {

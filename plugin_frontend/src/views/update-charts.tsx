@@ -41,7 +41,7 @@ export function RatioChart({ store, run, numbers, variable }: Props & { variable
     });
     return align(
       [
-        values((i) => numbers.median(i)),
+        { steps, values: numbers.medians() },
         ...(name === undefined ? [] : [values((i) => numbers.ratio(i, variable))]),
         values(() => USUAL),
       ],
