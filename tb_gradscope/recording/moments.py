@@ -41,18 +41,28 @@ def _moments(gradient: Any, size: Any) -> Any:
       size: number of elements, those that are not stored (zeros) counted too.
     """
     real, imaginary = parts_of(gradient)
-    squares = 2.0 * tf.nn.l2_loss(real)
-    total = tf.reduce_sum(real)
-    total_imaginary = tf.zeros_like(total)
-    magnitudes = tf.abs(real)
-    if imaginary is not None:
+    squares, total = 2.0 * tf.nn.l2_loss(real), tf.reduce_sum(real)
+    if imaginary is None:
+        total_imaginary = tf.zeros_like(total)
+        largest, nonzero = _largest(real), _nonzero(real)
+    else:
         squares += 2.0 * tf.nn.l2_loss(imaginary)
         total_imaginary = tf.reduce_sum(imaginary)
-        magnitudes = tf.abs(gradient)
-    largest = tf.maximum(tf.reduce_max(magnitudes), 0)  # of nothing: -Inf
-    nonzero = tf.math.count_nonzero(gradient, dtype=tf.int64)
+        largest = tf.reduce_max(tf.abs(gradient))
+        nonzero = tf.math.count_nonzero(gradient, dtype=tf.int64)
+    largest = tf.maximum(largest, 0)  # of nothing: -Inf
     numbers = [squares, largest, total, total_imaginary, nonzero, size]
     return tf.stack([tf.cast(number, tf.float32) for number in numbers])
+
+
+def _largest(real: Any) -> Any:
+    # No temporary tensor, unlike abs.
+    return tf.maximum(tf.reduce_max(real), -tf.reduce_min(real))
+
+
+def _nonzero(real: Any) -> Any:
+    # The sum of squared signs: less memory is written than by count_nonzero.
+    return 2.0 * tf.nn.l2_loss(tf.sign(real))
 
 
 _OF: dict[str, Callable[..., Any]] = {"dense": dense, "sparse": sparse}
@@ -142,10 +152,8 @@ def _large_moments(gradients: list[Any]) -> list[Any]:
 
     squares = 2.0 * stacked(tf.nn.l2_loss)
     total = stacked(tf.reduce_sum)
-    # No temporary tensor, unlike abs; of nothing: -Inf.
-    largest = tf.maximum(stacked(tf.reduce_max), -stacked(tf.reduce_min))
-    # The sum of squared signs: less memory is written than by count_nonzero.
-    nonzero = 2.0 * stacked(lambda part: tf.nn.l2_loss(tf.sign(part)))
+    largest = stacked(_largest)  # of nothing: -Inf
+    nonzero = stacked(_nonzero)
     size = stacked(lambda part: _size(part))
     return [squares, tf.maximum(largest, 0), total, tf.zeros_like(total), nonzero, size]
 

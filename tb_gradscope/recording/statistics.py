@@ -22,6 +22,9 @@ from tb_gradscope.recording.host import HOST
 from tb_gradscope.recording.parts import ARGUMENTS, Part, apply, part_of, signature
 from tb_gradscope.recording.sources import handle_of
 
+# Of a variable with a sparse gradient; the norm of a larger one is not measured: NaN.
+_MEASURED_ELEMENTS = 1 << 18
+
 
 def gradient_statistics(gradients: list[Any], sources: list[Any]) -> Any:
     """Returns the statistics of one call of `tape.gradient`, eagerly or in a graph.
@@ -33,8 +36,9 @@ def gradient_statistics(gradients: list[Any], sources: list[Any]) -> Any:
     Returns:
       float32 `[variable, statistic]`, in the order of `Statistic`.
     """
-    parts = [part_of(gradient, source) for gradient, source in zip(gradients, sources, strict=True)]
-    values = [_value_of(source) for source in sources]
+    pairs = list(zip(gradients, sources, strict=True))
+    parts = [part_of(gradient, source) for gradient, source in pairs]
+    values = [None if _is_table(*pair) else _value_of(pair[1]) for pair in pairs]
     if not tf.executing_eagerly():
         return _statistics(parts, values)
     # One call of a compiled function rather than a thousand eager operations.
@@ -99,6 +103,17 @@ def _compiled(layout: tuple[Any, ...]) -> Any:
     specs += [tf.TensorSpec(None, dtype) for _, dtype in layout if dtype]
     compiled = tf.function(function, input_signature=specs, autograph=False)
     return HOST.call(compiled.get_concrete_function)
+
+
+def _is_table(gradient: Any, source: Any) -> bool:
+    """Tells a variable of which a step touches few rows: its norm costs more than the step.
+
+    Reading it is to copy it, too: TensorFlow updates rows in place.
+    """
+    if not isinstance(gradient, tf.IndexedSlices):
+        return False
+    count = tf.TensorShape(source.shape).num_elements()
+    return count is None or count > _MEASURED_ELEMENTS
 
 
 def _value_of(source: Any) -> Any | None:

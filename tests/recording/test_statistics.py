@@ -164,6 +164,16 @@ def test_sparse_without_a_dense_shape():
     assert row[Statistic.ZERO_FRACTION] == 0.75
 
 
+@pytest.mark.parametrize("mode", ["eager", "graph"])
+def test_the_norm_of_a_large_table_is_not_measured(mode):
+    """A step touches few of its rows; reading them all would cost more than the step."""
+    rows = tf.IndexedSlices(tf.ones([2, 4]), tf.constant([1, 5]), tf.constant([70_000, 4]))
+    variables = [tf.Variable(tf.ones([70_000, 4])), tf.Variable([3.0, 4.0])]
+    found = measured_in(mode, [rows, tf.ones([2])], variables)
+    assert np.isnan(found[0, Statistic.VARIABLE_NORM])
+    assert found[1, Statistic.VARIABLE_NORM] == 5
+
+
 def test_a_large_embedding_is_never_densified():
     """A dense gradient of this variable would take 40 TB."""
     gradient = tf.IndexedSlices(
