@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from tb_gradscope.format import messages
+from tb_gradscope.recording import internals
 from tb_gradscope.recording.comparison import beside
 from tb_gradscope.recording.cosines import MOST_COMPARED, cosines
 from tb_gradscope.recording.description import Description
@@ -174,7 +175,8 @@ def sum_of(given: GivenParts, mirror: Mirror, target: Any, output_gradients: Any
     parts = given.of(target)
     if not parts:
         known = {} if output_gradients is not None else _known.get()(target)
-        of_known = {name: Part(one, None) for name, one in known.items()}
+        scale = scale_of(target)
+        of_known = {name: Part(_scaled(one, scale), scale) for name, one in known.items()}
         return Sum(of_known, mirror) if of_known else None
     weights: dict[str, Any] = {}
     if output_gradients is not None and isinstance(target, Mapping):
@@ -186,6 +188,16 @@ def sum_of(given: GivenParts, mirror: Mirror, target: Any, output_gradients: Any
         name: Part(_target(part, weights.get(name)), scale_of(part)) for name, part in parts.items()
     }
     return Sum(made, mirror)
+
+
+def _scaled(target: Target, scale: Any) -> Target:
+    """Scales a part as its total is, so that its gradient underflows no sooner."""
+    if scale is None:
+        return target
+    with internals.stop_recording():
+        weights = target.weights or [tf.ones_like(one) for one in target.tensors]
+        scaled = tuple(weight * tf.cast(scale, weight.dtype) for weight in weights)
+    return Target(target.tensors, scaled)
 
 
 def _target(part: Any, weights: Any) -> Target:
@@ -250,7 +262,10 @@ def _payloads(passes: Passes, parts: list[Part], found: list[Any]) -> list[Any]:
 def _values(gradients: list[Any], part: Part, found: list[Any]) -> Any:
     true = [unscaled(gradient, part.scale) for gradient in gradients]
     measured = tf.reshape(gradient_statistics(true, found), [-1])
-    return with_loss(measured, part.target.tensors, part.scale)
+    tensors, weights = part.target.tensors, part.target.weights
+    if weights is not None:
+        tensors = tuple(one * weight for one, weight in zip(tensors, weights, strict=True))
+    return with_loss(measured, tensors, part.scale)
 
 
 def _others_of(index: int) -> slice:
