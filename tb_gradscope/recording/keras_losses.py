@@ -6,7 +6,6 @@ import contextlib
 import contextvars
 import dataclasses
 import functools
-import threading
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -16,6 +15,7 @@ import tensorflow as tf
 
 from tb_gradscope.recording import internals, keras_internals
 from tb_gradscope.recording.failure import contained
+from tb_gradscope.recording.keras_shared import WhileNeeded
 from tb_gradscope.recording.parts_of_sum import known_sums
 from tb_gradscope.recording.passes import Target
 
@@ -112,7 +112,7 @@ def seeing_losses(model: Any) -> Iterator[None]:
 
 
 class _Spy:
-    """Replaces methods for as long as any thread is inside: replicas are, all together.
+    """Replaces methods of a class, or those of one object alone.
 
     Args:
       methods: for each name what makes the new one of the original. Threads that
@@ -121,25 +121,7 @@ class _Spy:
 
     def __init__(self, **methods: Callable[[Callable[..., Any], Any], Callable[..., Any]]) -> None:
         self._methods = methods
-        self._lock = threading.Lock()
-        self._users: dict[int, int] = {}
-        self._undo: dict[int, contextlib.ExitStack] = {}
-
-    @contextlib.contextmanager
-    def replaced(self, owner: Any) -> Iterator[None]:
-        """Replaces the methods of a class, or those of one object alone."""
-        with self._lock:
-            self._users[id(owner)] = self._users.get(id(owner), 0) + 1
-            if self._users[id(owner)] == 1:
-                self._undo[id(owner)] = self._replace(owner)
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._users[id(owner)] -= 1
-                if not self._users[id(owner)]:
-                    del self._users[id(owner)]
-                    self._undo.pop(id(owner)).close()
+        self.replaced = WhileNeeded(self._replace).changed
 
     def _replace(self, owner: Any) -> contextlib.ExitStack:
         undo = contextlib.ExitStack()

@@ -16,6 +16,7 @@ from tb_gradscope.recording.destination import within
 from tb_gradscope.recording.failure import contained
 from tb_gradscope.recording.host import HOST
 from tb_gradscope.recording.keras_losses import seeing_losses
+from tb_gradscope.recording.keras_optimizers import watching_optimizers
 from tb_gradscope.recording.patch import tapes_here
 from tb_gradscope.recording.recorder import Recorder
 from tb_gradscope.recording.replica import device_here, replica_here
@@ -134,7 +135,12 @@ def _recorded(model: Any, destination: Destination) -> Iterator[None]:
     token = _inside.set(True)
     try:
         # Replicas run in threads of their own.
-        with records_into(destination, model), tapes_here(), seeing_losses(model):
+        with (
+            records_into(destination, model),
+            tapes_here(),
+            watching_optimizers(model),
+            seeing_losses(model),
+        ):
             yield
     finally:
         _inside.reset(token)

@@ -74,6 +74,20 @@ def watch_optimizer(optimizer: _T, *, name: str | None = None) -> _T:
     return optimizer
 
 
+def watch_of(optimizer: Any) -> Watch | None:
+    """Returns what watches an optimizer at present."""
+    return _watches.get(optimizer)
+
+
+def set_watch(optimizer: Any, watch: Watch | None) -> None:
+    """Notes that an optimizer is watched, or no more: its methods were put in or taken out."""
+    with _lock:
+        if watch is None:
+            _watches.pop(optimizer, None)
+        else:
+            _watches[optimizer] = watch
+
+
 def _refuse(optimizer: Any) -> None:
     kind = type(optimizer)
     if isinstance(optimizer, type):
