@@ -22,7 +22,6 @@ from tb_gradscope.recording.observe import in_function, observe, schema
 from tb_gradscope.recording.origins import ORIGINS, Origin, Taken
 from tb_gradscope.recording.parts_of_sum import Sum
 from tb_gradscope.recording.recorder import Recorder
-from tb_gradscope.recording.reductions import watch_reductions
 from tb_gradscope.recording.replica import replica_here
 from tb_gradscope.recording.scaling import scale_of, unscaled
 from tb_gradscope.recording.why.missing import explain_missing
@@ -81,8 +80,6 @@ def observe_gradients(
             recorder, key, caller, found, label, is_repeat=known is not None, is_given=is_given
         )
         recorder.remember(seen_as, one)
-    if replica is not None:
-        watch_reductions()
     ORIGINS.remember(gradients, one.origins)
     none = tuple(gradient is None for gradient in gradients)
     description = dataclasses.replace(one.description, none=none) if graph else one.description

@@ -1,10 +1,10 @@
 """Gradients reduced over replicas: recorded where the program, or Keras, reduces them.
 
 Nothing tells from a tensor that it is a sum over replicas. TensorFlow's own
-functions that reduce are therefore watched, from the first gradient on that was
-recorded in one of several replicas: what they return of such gradients is known to
-be their sum or mean. What the program changes before it reduces it, or reduces by
-other means, is not recognised.
+functions that reduce are therefore watched, from the first tape on that is made under
+a strategy: what they return of gradients of replicas is known to be their sum or mean.
+What the program changes before it reduces it, or reduces by other means, is not
+recognised.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _inside: collections.Counter[int] = collections.Counter()
 
 
 def watch_reductions() -> None:
-    """Has reduced gradients recorded from now on."""
+    """Has reduced gradients recorded from now on; before a method is looked up to be called."""
     global _is_watching
     with _lock:
         if _is_watching:

@@ -17,6 +17,7 @@ from tb_gradscope.recording.losses import TapeLosses
 from tb_gradscope.recording.mirror import Mirror
 from tb_gradscope.recording.parts_of_sum import GivenParts, Sum, sum_of
 from tb_gradscope.recording.recorder import Recorder
+from tb_gradscope.recording.reductions import watch_reductions
 from tb_gradscope.recording.why import observing, windows
 from tb_gradscope.recording.why.windows import TapeLog
 
@@ -50,6 +51,8 @@ class GradientTape(tf.GradientTape):
                 f"found {type(recorder).__name__}."
             )
         super().__init__(persistent, watch_accessed_variables)
+        if tf.distribute.has_strategy():
+            watch_reductions()
         self._gradscope_recorder = recorder
         self._gradscope_losses = TapeLosses()
         self._gradscope_quiet = False

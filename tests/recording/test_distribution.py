@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import os
+import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -183,3 +187,141 @@ def test_keras_optimizers_reduce_as_well(training, mirrored):
 def test_a_reduction_is_shown_where_the_program_asks_for_it(mirrored):
     (total,) = [loss for loss in mirrored["keras_optimizer"].losses if loss.label.replica < 0]
     assert total.where.line == line_of("mirrored.py", "# the line of the reduction")
+
+
+class Cluster:
+    """Processes that know each other by TF_CONFIG; none outlives the `with` block."""
+
+    def __init__(self, folder, **jobs):
+        with contextlib.ExitStack() as stack:
+            sockets = {
+                job: [stack.enter_context(socket.socket()) for _ in range(count)]
+                for job, count in jobs.items()
+            }
+            for each in itertools.chain(*sockets.values()):
+                each.bind(("127.0.0.1", 0))
+            self._addresses = {
+                job: [f"127.0.0.1:{each.getsockname()[1]}" for each in found]
+                for job, found in sockets.items()
+            }
+        self._folder = folder
+        self._started = []
+
+    def start(self, program, job, index, *arguments):
+        config = {"cluster": self._addresses, "task": {"type": job, "index": index}}
+        error = open(self._folder / f"{job}_{index}.stderr", "w+")  # noqa: SIM115
+        process = subprocess.Popen(
+            [sys.executable, str(PROGRAMS / program), *map(str, arguments)],
+            env=os.environ | QUIET | {"TF_CONFIG": json.dumps(config)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=error,
+            text=True,
+        )
+        self._started.append((process, error))
+        return process
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for process, error in self._started:
+            process.kill()
+            process.communicate()
+            error.seek(0)
+            print(process.args[1:], process.returncode, error.read()[-3000:])
+            error.close()
+
+
+class Workers:
+    """What two processes of `workers.py` left; worker 1 was killed in its recording."""
+
+    def __init__(self, folder):
+        logdir = folder / "log"
+        with Cluster(folder, worker=2) as cluster:
+            both = [cluster.start("workers.py", "worker", index, logdir) for index in range(2)]
+            killed, _ = both[1].communicate(timeout=SECONDS)
+            assert both[1].returncode == -signal.SIGKILL
+            alive, _ = both[0].communicate(timeout=SECONDS)
+            assert both[0].returncode == 0
+        assert alive.splitlines()[-1] == "done"
+        self.weights = [json.loads(text.splitlines()[0]) for text in (alive, killed)]
+        self.runs = gs.load(logdir).runs
+        self.files = {
+            name: [path.name for path in (logdir / name).iterdir() if path.is_file()]
+            for name in self.runs
+        }
+
+
+@pytest.fixture(scope="module")
+def workers(tmp_path_factory):
+    return Workers(tmp_path_factory.mktemp("workers"))
+
+
+def test_workers_train_the_same_with_and_without(workers):
+    (plain, recorded), (plain_1, recorded_1) = workers.weights
+    assert plain == recorded == plain_1 == recorded_1
+
+
+def test_every_worker_writes_a_run_of_its_own(workers):
+    assert sorted(workers.runs) == [".", "worker_1"]
+    assert [len(files) for files in workers.files.values()] == [1, 1]
+
+
+def test_a_worker_records_its_replica_and_the_sum(workers):
+    """All that was flushed by the worker that was killed is there, too."""
+    expected = {".": (0, 3.0), "worker_1": (1, 4.0)}
+    for name, (replica, norm) in expected.items():
+        run = workers.runs[name]
+        assert norms(run) == {(replica, "local"): [norm] * 3, (-1, "sum"): [5.0] * 3}
+        (site,) = run.clips
+        assert labels.clipping(site.label) == "after the all-reduce over 2 replicas"
+        assert not run.problems
+
+
+class Coordinated:
+    """What `coordinator.py` left, with two workers and a parameter server."""
+
+    def __init__(self, folder):
+        logdir = folder / "log"
+        with Cluster(folder, chief=1, worker=2, ps=1) as cluster:
+            servers = [
+                cluster.start("server.py", job, index)
+                for job, index in (("ps", 0), ("worker", 0), ("worker", 1))
+            ]
+            chief = cluster.start("coordinator.py", "chief", 0, logdir)
+            assert [server.stdout.readline() for server in servers] == ["up\n"] * 3
+            told, _ = chief.communicate(timeout=SECONDS)
+            assert chief.returncode == 0
+        assert told.splitlines()[-1] == "done"
+        self.weights = json.loads(told.splitlines()[0])
+        self.runs = gs.load(logdir).runs
+
+
+@pytest.fixture(scope="module")
+def coordinated(tmp_path_factory):
+    return Coordinated(tmp_path_factory.mktemp("coordinated"))
+
+
+def test_functions_on_workers_train_the_same_with_and_without(coordinated):
+    plain, recorded = coordinated.weights
+    assert plain == recorded
+
+
+def test_functions_on_workers_are_recorded_in_the_log_of_the_chief(coordinated):
+    run = coordinated.runs["one_by_one"]
+    (loss,) = run.losses
+    assert loss.steps.tolist() == [0, 1, 2, 3, 4]
+    assert np.all(loss.values[:, 0, Statistic.STATE] == State.OK)
+    (site,) = run.clips
+    assert site.steps.tolist() == [0, 1, 2, 3, 4]
+
+
+def test_functions_on_workers_count_each_call_once(coordinated):
+    """Two workers ran forty steps at once."""
+    run = coordinated.runs["at_once"]
+    (loss,) = run.losses
+    assert loss.steps.tolist() == list(range(40))
+    assert loss.calls[-1] == 40
+    assert np.all(np.isfinite(loss.values[..., Statistic.NORM]))
+    assert not run.problems
