@@ -22,7 +22,7 @@ PACKAGE = Path(tb_gradscope.__file__).parent
 PAGE = PACKAGE.parent / "plugin_frontend" / "src"
 
 # What the modules of a folder may import anywhere in their text, besides the standard library.
-STANDARD = {*sys.stdlib_module_names, "tb_gradscope.__version__"}
+STANDARD = {*sys.stdlib_module_names, "tomllib", "tb_gradscope.__version__"}  # since 3.11
 MAY_IMPORT = {
     "": {"tb_gradscope", "tensorflow", "tomli"},  # __init__ and cli: lazily, see LOADS
     "format": {"google.protobuf", "numpy", "tb_gradscope.format"},

@@ -17,6 +17,8 @@ REPOSITORY = Path(__file__).parents[2]
 HOME = REPOSITORY / ".matrix"
 TOOLS = ("pytest>=8.2,<10", "pytest-timeout>=2.3,<3", "pandas>=2.0", "scikit-learn>=1.3", "tqdm")
 
+_NEEDED = ("tests/", "demo/", "plugin_frontend/src/", "pyproject.toml", "README.md")
+
 # Where version managers keep theirs.
 _MANAGED = ("~/.pyenv/versions/{}*/bin/python", "~/.local/share/uv/python/cpython-{}*/bin/python3")
 _SHOWN = ("tensorflow", "keras", "tensorboard", "protobuf", "numpy")
@@ -61,8 +63,7 @@ def suite() -> Path:
         "git", "-C", REPOSITORY, "ls-files", "-z", "--cached", "--others", "--exclude-standard"
     )
     for name in filter(None, listed.split("\0")):
-        top = name.partition("/")[0]
-        if top in ("tests", "demo") or name in ("pyproject.toml", "README.md"):
+        if name.startswith(_NEEDED):
             (out / name).parent.mkdir(parents=True, exist_ok=True)
             if (REPOSITORY / name).is_file():
                 shutil.copy2(REPOSITORY / name, out / name)
