@@ -21,6 +21,13 @@ import tensorflow as tf
 _DEPTH_OF_WAITING = 12
 _OWN_SEED = 20_240_229
 
+TRACER = "func_graph_from_py_func"
+"""The function of TensorFlow that traces functions, branches and loop bodies.
+
+Under another name, a helper that makes both tape and loss has more rows: one for each place
+that calls a `tf.function` with it inside for the first time.
+"""
+
 
 def stop_recording() -> AbstractContextManager[None]:
     """Keeps what is computed inside off every gradient tape of this thread.

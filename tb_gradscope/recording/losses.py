@@ -92,34 +92,65 @@ class SharedNames:
 class CallPaths:
     """Tells apart the losses of a helper that makes both tape and loss, by who calls it.
 
-    Called from one place first and from another ever after, it is one loss (a
-    warm-up step, then the loop). Called from both in turns, or from both while
-    one graph is made, it serves several.
+    Within a `tf.function`, each way through it to the helper is a loss of its
+    own. In eager code each function is that the helper is given as argument;
+    and beyond that, called from one place first and from another ever after, it
+    is one loss (a warm-up step, then the loop), called from both in turns it
+    serves several.
     """
+
+    def __init__(self) -> None:
+        self._in_graphs: list[Hashable] = []
+        self._roles: list[Hashable] = []
+        self._eager: list[_Turns] = []
+
+    def number(self, caller: place.Caller) -> Hashable:
+        """Returns which of the losses a call is of; 0 while they are one."""
+        frames = place.outer_frames(caller.frame)
+        if not tf.executing_eagerly():
+            inside = place.frames_in_function(frames)
+            return _position(self._in_graphs, tuple(map(place.key_of, inside[1:])))
+        role = _position(self._roles, _functions_given(caller.frame))
+        if role == len(self._eager):
+            self._eager.append(_Turns())
+        turn = self._eager[role].number(path_of(caller))
+        return (role, turn) if turn else role
+
+
+class _Turns:
+    """Tells whether places call in turns."""
 
     def __init__(self) -> None:
         self._paths: list[Hashable] = []
         self._last: Hashable = None
-        self._last_graph: weakref.ref[Any] | None = None
         self._is_split = False
 
-    def number(self, path: Hashable, graph: Any) -> int:
-        """Returns which of the losses a call is of; 0 while they are one.
-
-        Args:
-          path: the calls that lead to this one.
-          graph: that is under construction, None in eager code.
-        """
-        is_new = path not in self._paths
-        if is_new:
-            self._paths.append(path)
-        last_graph = None if self._last_graph is None else self._last_graph()
-        in_one_graph = graph is not None and graph is last_graph
-        if self._last is not None and path != self._last and (in_one_graph or not is_new):
+    def number(self, path: Hashable) -> int:
+        is_back = path in self._paths and path != self._last
+        if is_back:
             self._is_split = True
         self._last = path
-        self._last_graph = None if graph is None else weakref.ref(graph)
-        return self._paths.index(path) if self._is_split else 0
+        position = _position(self._paths, path)
+        return position if self._is_split else 0
+
+
+def _position(known: list[Hashable], one: Hashable) -> int:
+    """Returns the position of `one`, which is added if it is new."""
+    if one not in known:
+        known.append(one)
+    return known.index(one)
+
+
+def _functions_given(frame: FrameType) -> Hashable:
+    """Returns what the functions do that are arguments of the function a frame runs."""
+    parameters = place.parameters_of(frame)
+    if not parameters:
+        return ()
+    return tuple(
+        (name, value.__code__)
+        for name, value in place.locals_of(frame)
+        if name in parameters and hasattr(value, "__code__")
+    )
 
 
 def path_of(caller: place.Caller) -> Hashable:

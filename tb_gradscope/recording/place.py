@@ -73,14 +73,17 @@ class Caller:
         # Keras' step is one step, wherever `fit` is called.
         if _is_cell(self.file) or is_keras(self.frame):
             return key_of(self.frame)
-        return self.file, self.function, self.line
+        # Of converted code not all is known that is in a qualified name.
+        return self.file, self.function.rpartition(".")[2], self.line
 
 
 def key_of(frame: FrameType) -> Hashable:
     """Returns the key of a frame's line; in converted code of the converted line."""
     file = frame.f_code.co_filename
-    # Code compares by what it does: a cell that is run again is the same code.
-    return (frame.f_code if _is_cell(file) else file), frame.f_code.co_name, frame.f_lineno
+    # Code compares by what it does: a cell that is run again is the same code, and so is
+    # what is converted once more.
+    is_remade = _is_cell(file) or _GENERATED in file
+    return (frame.f_code if is_remade else file), frame.f_code.co_name, frame.f_lineno
 
 
 def find_caller() -> Caller:
@@ -151,6 +154,21 @@ def outer_frames(frame: FrameType) -> list[FrameType]:
         frames.append(current)
         current = outer_frame(current)
     return frames
+
+
+def frames_in_function(frames: list[FrameType]) -> list[FrameType]:
+    """Returns those of `frames`, innermost first, that run while a `tf.function` is traced.
+
+    Who calls the function for the first time, or with new shapes, is not among them.
+    """
+    inside = 0
+    for position, frame in enumerate(frames):
+        outer, stop = frame.f_back, frames[position + 1 : position + 2]
+        while outer is not None and outer not in stop:
+            if outer.f_code.co_name == internals.TRACER:
+                inside = position + 1
+            outer = outer.f_back
+    return frames[:inside] if inside else frames
 
 
 def locals_of(frame: FrameType) -> list[tuple[str, Any]]:

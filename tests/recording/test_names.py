@@ -400,7 +400,6 @@ def test_a_path_from_self_comes_before_one_from_a_global(recorded):
 
 @pytest.mark.parametrize("in_function", [False, True])
 def test_a_helper_that_makes_tape_and_loss(in_function, recorded):
-    """In a graph it is known at once who calls it; eagerly when the first comes again."""
     shared = tf.Variable(1.0)
 
     def slope(make_loss):
@@ -415,11 +414,48 @@ def test_a_helper_that_makes_tape_and_loss(in_function, recorded):
     step = tf.function(step) if in_function else step
     for _ in range(4):
         step()
+    assert norms(recorded()) == {"loss": [[5]] * 4, "loss_2": [[25]] * 4}
+
+
+@pytest.mark.parametrize("in_function", [False, True])
+def test_a_helper_that_is_given_numbers(in_function, recorded):
+    """In a graph it is known at once who calls it; eagerly when the first comes again."""
+    shared = tf.Variable(1.0)
+
+    def slope(factor):
+        with gs.GradientTape() as tape:
+            loss = shared * factor
+        return tape.gradient(loss, shared)
+
+    def step():
+        slope(5.0)
+        slope(25.0)
+
+    step = tf.function(step) if in_function else step
+    for _ in range(4):
+        step()
     found = norms(recorded())
     if in_function:
         assert found == {"loss": [[5]] * 4, "loss_2": [[25]] * 4}
     else:
         assert found == {"loss": [[5], [25], [5], [5], [5]], "loss_2": [[25]] * 3}
+
+
+@pytest.mark.parametrize("in_function", [False, True])
+def test_a_function_traced_again_from_elsewhere_is_no_other_loss(in_function, recorded):
+    weight = tf.Variable([1.0, 2.0])
+
+    def helper(x):
+        with gs.GradientTape() as tape:
+            loss = tf.reduce_sum(weight * x)
+        tape.gradient(loss, weight)
+
+    step = tf.function(lambda x: helper(x)) if in_function else helper
+    step(tf.ones([1]))
+    for size in (2, 2):
+        step(tf.ones([size]))
+    (loss,) = recorded().losses
+    assert loss.steps.tolist() == [0, 1, 2]
 
 
 def test_a_helper_in_a_python_loop_of_one_graph_is_one_loss(recorded):
