@@ -1,13 +1,14 @@
-"""Cosines between the gradients of losses, against slow float64 NumPy."""
+"""Cosines between the gradients of losses: against slow float64 NumPy, and of which losses."""
 
 from __future__ import annotations
 
-import functools
+import gc
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
+import tb_gradscope as gs
 from tb_gradscope.recording.cosines import cosines
 from tb_gradscope.recording.description import ABSENT_MARK
 
@@ -134,17 +135,210 @@ CASES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("mode", ["eager", "graph", "xla"])
 @pytest.mark.parametrize("case", CASES)
-def test_against_numpy(case, mode):
+def test_against_numpy(case):
     gradients, found = CASES[case]
-    compute = functools.partial(cosines, gradients, found)
-    if mode != "eager":
-        compute = tf.function(compute, jit_compile=mode == "xla", autograph=False)
-    np.testing.assert_allclose(compute().numpy(), expected(gradients, found), atol=2e-5)
+    result = cosines(gradients, found).numpy()
+    np.testing.assert_allclose(result, expected(gradients, found), atol=2e-5)
+
+
+@pytest.mark.parametrize("jit", [False, True], ids=["graph", "xla"])
+def test_against_numpy_in_a_function(jit):
+    cases = [CASES[name] for name in ("small and large", "some None", "sparse and dense", "NaN")]
+    results = tf.function(
+        lambda: [cosines(*case) for case in cases], jit_compile=jit, autograph=False
+    )()
+    for result, case in zip(results, cases, strict=True):
+        np.testing.assert_allclose(result.numpy(), expected(*case), atol=2e-5)
 
 
 def test_a_cosine_is_never_beyond_one():
     gradient = normal(50, 300)
     found = cosines([[gradient], [gradient], [-gradient]], [variable(50, 300)]).numpy()
     assert np.abs(found).max() <= 1
+
+
+def slope(weights, factor):
+    """Of a loss whose gradient is `factor`."""
+    return tf.reduce_sum(weights * factor)
+
+
+NORTH, EAST, WEST = ([0.0, 1.0], [1.0, 0.0], [-1.0, 0.0])
+
+
+def pairs(run):
+    return {cosine.losses: cosine.cosines[:, 0].round(3).tolist() for cosine in run.cosines}
+
+
+MODES = ["eager", "graph", "xla"]
+
+
+def in_mode(step, mode):
+    return step if mode == "eager" else tf.function(step, jit_compile=mode == "xla")
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_every_pair_of_a_step(mode, recorded):
+    weights = tf.Variable([1.0, 2.0])
+
+    def step():
+        with gs.GradientTape(persistent=True) as tape:
+            north, east, west = (slope(weights, factor) for factor in (NORTH, EAST, WEST))
+        one = tape.gradient(north, weights)
+        two = tape.gradient(east, weights)
+        return one + two + tape.gradient(west, weights)
+
+    step = in_mode(step, mode)
+    for _ in range(2):
+        step()
+    assert pairs(recorded()) == {
+        ("north", "east"): [0, 0],
+        ("north", "west"): [0, 0],
+        ("east", "west"): [-1, -1],
+    }
+
+
+def test_only_shared_variables(recorded):
+    """A generator and a discriminator share none; two heads share the trunk alone."""
+    trunk, one, two = tf.Variable([1.0, 1.0]), tf.Variable([1.0, 1.0]), tf.Variable([1.0, 1.0])
+    with gs.GradientTape(persistent=True) as tape:
+        first, second, third = slope(trunk, one), slope(trunk, two), slope(one, EAST)
+    a = tape.gradient(first, [trunk, one])
+    b = tape.gradient(second, [trunk, two])
+    c = tape.gradient(third, [one])
+    run = recorded()
+    names = [variable.name for variable in run.variables]
+    found = {c.losses: [names[index] for index in c.variables] for c in run.cosines}
+    assert found == {("first", "second"): ["trunk"], ("first", "third"): ["one"]}
+    del a, b, c
+
+
+def test_gradients_that_are_gone_are_not_kept_for_it(recorded):
+    weights = tf.Variable([1.0, 2.0])
+    with gs.GradientTape(persistent=True) as tape:
+        north, east = slope(weights, NORTH), slope(weights, EAST)
+    tape.gradient(north, weights)
+    gc.collect()
+    tape.gradient(east, weights)
+    assert pairs(recorded()) == {}
+
+
+@pytest.mark.parametrize("mode", ["eager", "graph"])
+def test_asked_in_turns_for_several_sets_of_variables(mode, recorded):
+    one, two = tf.Variable([1.0, 2.0]), tf.Variable([3.0, 4.0])
+
+    def step():
+        with gs.GradientTape(persistent=True) as tape:
+            north = slope(one, NORTH) + slope(two, NORTH)
+            east = slope(one, EAST) + slope(two, NORTH)
+        a, b = tape.gradient(north, one), tape.gradient(north, two)
+        c, d = tape.gradient(east, one), tape.gradient(east, two)
+        return a + b + c + d
+
+    step = in_mode(step, mode)
+    for _ in range(3):
+        step()
+    (cosine,) = recorded().cosines
+    assert cosine.losses == ("north", "east")
+    assert cosine.cosines.tolist() == [[0, 1]] * 3
+
+
+def test_gradients_of_an_earlier_step_do_not_count(recorded):
+    """One loss every step, the other every second step only, its last gradient still there."""
+    weights = tf.Variable([1.0, 2.0])
+    rare = None
+    for number in range(6):
+        with gs.GradientTape(persistent=True) as tape:
+            north, east = slope(weights, NORTH), slope(weights, EAST)
+        if number % 2 == 0:
+            rare = tape.gradient(north, weights)
+        tape.gradient(east, weights)
+    (cosine,) = recorded().cosines
+    assert cosine.steps.tolist() == [0, 2, 4]
+    assert rare is not None
+
+
+def test_a_phase_before_does_not_count(recorded):
+    weights = tf.Variable([1.0, 2.0])
+    for _ in range(3):
+        with gs.GradientTape() as tape:
+            pretraining = slope(weights, NORTH)
+        gradient = tape.gradient(pretraining, weights)
+    for _ in range(3):
+        with gs.GradientTape() as tape:
+            training = slope(weights, EAST)
+        tape.gradient(training, weights)
+    assert gradient is not None
+    assert pairs(recorded()) == {}
+
+
+def test_another_function_is_another_execution(recorded):
+    weights = tf.Variable([1.0, 2.0])
+
+    @tf.function
+    def one():
+        with gs.GradientTape() as tape:
+            north = slope(weights, NORTH)
+        return tape.gradient(north, weights)
+
+    @tf.function
+    def two():
+        with gs.GradientTape() as tape:
+            east = slope(weights, EAST)
+        return tape.gradient(east, weights)
+
+    kept = [(one(), two()) for _ in range(2)]
+    assert len(kept) == 2
+    assert pairs(recorded()) == {}
+
+
+def test_a_branch_compares_with_what_is_around_it(recorded):
+    weights = tf.Variable([1.0, 2.0])
+
+    @tf.function
+    def step(also):
+        with gs.GradientTape() as tape:
+            north = slope(weights, NORTH)
+        gradient = tape.gradient(north, weights)
+        if also:
+            with gs.GradientTape() as tape:
+                east = slope(weights, EAST)
+            gradient += tape.gradient(east, weights)
+        return gradient
+
+    for also in (True, False, True):
+        step(tf.constant(also))
+    (cosine,) = recorded().cosines
+    assert cosine.losses == ("north", "east")
+    assert cosine.steps.tolist() == [0, 1]
+
+
+def test_eight_losses(recorded):
+    weights = tf.Variable([[1.0, 2.0]] * 8)
+
+    @tf.function
+    def step():
+        with gs.GradientTape(persistent=True) as tape:
+            losses = {f"l{n}": tf.reduce_sum(weights[n] * weights[0]) for n in range(8)}
+        return [tape.gradient(loss, weights, loss_name=name) for name, loss in losses.items()]
+
+    step()
+    assert len(recorded().cosines) == 28
+
+
+def test_training_is_tensorflows(recorder):
+    def train(tape):
+        weights = tf.Variable(tf.random.stateless_normal([4, 3], [1, 2]))
+
+        @tf.function
+        def step():
+            with tape(persistent=True) as t:
+                one, two = tf.reduce_sum(tf.sin(weights)), tf.reduce_sum(tf.exp(weights))
+            weights.assign_sub(0.1 * t.gradient(one, weights))
+            weights.assign_sub(0.1 * t.gradient(two, weights))
+
+        for _ in range(5):
+            step()
+        return weights.numpy()
+
+    np.testing.assert_array_equal(train(gs.GradientTape), train(tf.GradientTape))
