@@ -7,7 +7,6 @@ configuration, its variables and what saves them stay Keras' own.
 from __future__ import annotations
 
 import functools
-import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -28,7 +27,8 @@ def hook(
     """Lets functions run before and after a method of one optimizer.
 
     Args:
-      optimizer: held weakly.
+      optimizer: kept alive by what is put into it, as a bound method would, until Python
+        looks for cycles.
       name: of the method.
       before: gets the optimizer and the arguments, as a tuple and a dict; must not raise.
       after: gets the optimizer, the result and what `before` returned; must not raise.
@@ -40,7 +40,6 @@ def hook(
     method = getattr(type(optimizer), name, None)
     if method is None:
         return False
-    held = weakref.ref(optimizer)
     original = vars(optimizer).get(name)  # somebody else's
 
     @tf.autograph.experimental.do_not_convert
@@ -58,7 +57,6 @@ def hook(
             failed(optimizer)
 
     def hooked(*args: Any, **kwargs: Any) -> Any:
-        optimizer = held()
         prepared = prepare(optimizer, args, kwargs)
         try:
             if original is None:
