@@ -24,6 +24,7 @@ from tb_gradscope.recording.passes import (
     eager_passes,
     graph_passes,
 )
+from tb_gradscope.recording.reductions import has_reduced_here
 
 
 class Mirror:
@@ -115,6 +116,10 @@ class Mirror:
             tape = self._tape() if self._is_persistent else self._second
             if tape is None:
                 raise NoPassError("the tape is not persistent, and no second one was there")
+            if has_reduced_here():
+                raise NoPassError(
+                    "its backward pass may reach through an all-reduce of the replicas"
+                )
             return eager_passes(tape, targets, found)
         graph = self._here()
         if graph is None:

@@ -32,6 +32,16 @@ _is_watching = False
 _inside: collections.Counter[int] = collections.Counter()
 
 
+class _Here(threading.local):
+    """What this thread did: each call of a replica function has one of its own."""
+
+    def __init__(self) -> None:
+        self.has_reduced = False
+
+
+_here = _Here()
+
+
 def watch_reductions() -> None:
     """Has reduced gradients recorded from now on; before a method is looked up to be called."""
     global _is_watching
@@ -43,6 +53,15 @@ def watch_reductions() -> None:
     _wrap(tf.distribute.Strategy, "reduce", _of_reduce)
     _wrap(tf.distribute.StrategyExtended, "reduce_to", _of_reduce_to)
     _wrap(tf.distribute.StrategyExtended, "batch_reduce_to", _of_batch_reduce_to)
+
+
+def has_reduced_here() -> bool:
+    """Tells whether this call of a replica function has all-reduced anything.
+
+    A further backward pass through that would reduce once more; if not all replicas
+    make it, they no longer meet.
+    """
+    return _here.has_reduced
 
 
 def observe_reduced(op: Any, before: Sequence[Any], copies: Sequence[Sequence[Any]]) -> None:
@@ -102,6 +121,7 @@ def _observe(
             [one.description],
             lambda: [_payload(gradients, sources)],
             (False,) * len(gradients),
+            watch=list(gradients),
         )
 
 
@@ -154,6 +174,7 @@ def _wrap(owner: type, name: str, reduction_of: Callable[..., _Reduction | None]
     @functools.wraps(method)
     def wrapped(self: Any, *args: Any, **kwargs: Any) -> Any:
         strategy = id(getattr(self.strategy if is_whole else self, "extended", self))
+        _here.has_reduced |= is_whole and self.num_replicas_in_sync > 1
         with _lock:
             is_part = _inside[strategy] > 0 and not is_whole
             _inside[strategy] += 1
