@@ -11,6 +11,7 @@ from tb_gradscope.diagnose.finding import Finding, order
 from tb_gradscope.diagnose.missing import missing
 from tb_gradscope.diagnose.nonfinite import nonfinite
 from tb_gradscope.diagnose.thresholds import Thresholds
+from tb_gradscope.diagnose.unrequested import unrequested
 from tb_gradscope.diagnose.updates import update_ratio
 from tb_gradscope.diagnose.vanishing import vanishing
 from tb_gradscope.diagnose.zero import zero
@@ -27,6 +28,7 @@ RULES: tuple[Rule, ...] = (
     clipping,
     balance,
     update_ratio,
+    unrequested,
 )
 
 AT_ONCE: tuple[Rule, ...] = (missing, nonfinite, zero)

@@ -148,6 +148,8 @@ class LossHistory:
         recent range, and the positions of its variables in `RunHistory.variables`.
       causes: why gradients are None, as far as it was found out; each variable
         is in one of them at most.
+      unrequested: variables that the tape of this loss watched, and that no
+        `gradient()` of the program asked for.
     """
 
     name: str
@@ -174,6 +176,7 @@ class LossHistory:
     loss_values: Floats
     spikes: Counts
     causes: tuple[Cause, ...] = ()
+    unrequested: tuple[Variable, ...] = ()
 
     def __repr__(self) -> str:
         what = "only traced" if self.traced_only else _steps(self.steps)

@@ -20,7 +20,7 @@ from tb_gradscope.recording.failure import contained, say_once
 from tb_gradscope.recording.host import HOST
 from tb_gradscope.recording.live import Live
 from tb_gradscope.recording.recorder import Recorder
-from tb_gradscope.recording.why import observing
+from tb_gradscope.recording.why import observing, watched
 from tb_gradscope.recording.worker import directory_of_this_worker
 from tb_gradscope.recording.writer import Writer
 
@@ -153,6 +153,7 @@ class DirectoryRecorder(Recorder):
         traceback: TracebackType | None,
     ) -> None:
         observing.end()
+        watched.end(self, error)
         _here.set(tuple(recorder for recorder in _here.get() if recorder is not self))
         if self in _everywhere:
             _everywhere.remove(self)

@@ -128,6 +128,11 @@ def _is_spelled_dict(argument: ast.expr) -> bool:
     return is_dict_call or isinstance(argument, ast.Dict | ast.DictComp)
 
 
+def candidate(source: Any, frame: FrameType) -> str | None:
+    """Returns what the program calls a variable, None where no name leads to it."""
+    return _candidate(source, frame, None)
+
+
 def _unique(candidate: str, is_taken: Callable[[str], bool]) -> str:
     name, number = candidate, 1
     while is_taken(name):

@@ -10,7 +10,7 @@ import numpy as np
 from tb_gradscope.format import messages
 from tb_gradscope.format.batch import decode_gradients
 from tb_gradscope.format.causes import causes
-from tb_gradscope.format.history import LossHistory, Steps, Times
+from tb_gradscope.format.history import LossHistory, Steps, Times, Variable
 from tb_gradscope.format.packing import Counts, Floats
 from tb_gradscope.format.record import COUNTED, decode_gradient
 from tb_gradscope.format.statistics import STATISTIC_COUNT, Reason, State, Statistic
@@ -166,7 +166,20 @@ def merge(
         loss_values=joined.latest([part.loss_values for part in parts]),
         spikes=_spikes(parts, positions),
         causes=causes(((part.events, part.series.names) for part in parts), positions),
+        unrequested=_unrequested(parts, positions),
     )
+
+
+def _unrequested(parts: Sequence[GradientSeries], asked: Collection[str]) -> tuple[Variable, ...]:
+    """Returns the variables that a tape watched, and that no gradient of the run is of."""
+    found = {
+        stored.name: meaning.variable(stored)
+        for part in parts
+        for event in part.events
+        for stored in event.message.watched
+        if stored.name not in asked
+    }
+    return tuple(found.values())
 
 
 def none_rows(event: Event) -> list[int]:

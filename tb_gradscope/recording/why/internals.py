@@ -7,6 +7,8 @@ The cause becomes `unknown`, or names the call rather than the line inside it.
 from __future__ import annotations
 
 import contextlib
+import gc
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
@@ -213,3 +215,21 @@ def _eager_classes() -> tuple[type, ...]:
         return tuple(ops.EagerTensor.__mro__)
     except (ImportError, AttributeError):
         return ()
+
+
+def keras_variables(found: list[Any]) -> dict[int, Any]:
+    """Returns the Keras variables around TensorFlow variables, by the id of these.
+
+    Keras has no way back, so this looks at who refers to them. Without the private
+    name, they go by TensorFlow's names, and frozen ones are not told apart.
+    """
+    if "keras" not in sys.modules or not found:
+        return {}
+    wanted = {id(variable) for variable in found}
+    owners: dict[int, Any] = {}
+    for holder in gc.get_referrers(*found):
+        for owner in gc.get_referrers(holder) if isinstance(holder, dict) else (holder,):
+            value = getattr(owner, "_value", None)
+            if id(value) in wanted and hasattr(owner, "path"):
+                owners[id(value)] = owner
+    return owners

@@ -12,7 +12,7 @@ from tb_gradscope.recording import place, step
 from tb_gradscope.recording.description import Description
 from tb_gradscope.recording.failure import contained
 from tb_gradscope.recording.recorder import Recorder
-from tb_gradscope.recording.why import observing
+from tb_gradscope.recording.why import observing, watched
 from tb_gradscope.recording.why.cause import Cause
 from tb_gradscope.recording.why.explain import explain
 from tb_gradscope.recording.why.windows import TapeLog
@@ -41,6 +41,8 @@ def explain_missing(
       log: what the tape was told.
       caller: who asked it.
     """
+    with contained("noting what nobody asks for", recorder.on_error):
+        watched.note(recorder, description, found, log, caller)
     known = _known.setdefault(recorder, {}).setdefault(description.series, {})
     in_graph = not tf.executing_eagerly()
     positions = [

@@ -1,0 +1,49 @@
+"""`unrequested`: variables that the tape watched, and no `gradient()` asks for.
+
+Seen: a trainable variable was read under the tape of a loss, and in no call is it among
+the variables asked for.
+
+Usually: left out on purpose (only the head is trained), and then all is well. But
+layers made inside of `call`, or kept where Keras does not look for them (in a plain
+dict), are missing from `trainable_variables` as well, and never learn.
+
+Only said: whether it is meant so cannot be seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from tb_gradscope.diagnose import words
+from tb_gradscope.diagnose.finding import Finding, Span, where
+from tb_gradscope.diagnose.thresholds import Thresholds
+from tb_gradscope.format.history import LossHistory, RunHistory
+
+
+def unrequested(run: RunHistory, thresholds: Thresholds) -> Iterator[Finding]:
+    """Yields one finding for each loss whose tape watched more than is asked for."""
+    for loss in run.losses:
+        names = tuple(variable.name for variable in loss.unrequested)
+        if names:
+            yield Finding(
+                kind="unrequested",
+                severity="info",
+                loss=loss.name,
+                variables=names,
+                span=_span(loss),
+                message=f"{words.named(names)} took part under the tape of "
+                f"{words.loss_name(loss)}, but no gradient() asks for "
+                f"{'it' if len(names) == 1 else 'them'}.",
+                advice="Fine if it is not to learn. Else add it to the variables asked for: a "
+                "layer made inside of call(), or kept in a plain dict, is missing from "
+                "trainable_variables.",
+                where=where(loss.where),
+                evidence={"threshold": None},
+            )
+
+
+def _span(loss: LossHistory) -> Span:
+    steps = loss.steps if len(loss.steps) else np.zeros(1, np.int64)
+    return Span(int(steps[0]), int(steps[-1]), "all", max(1, loss.records))
