@@ -230,16 +230,18 @@ def _above(logs: Values, regular: Mask, thresholds: Thresholds) -> Mask:
     """Tells which records stand far above those before them."""
     above = np.zeros(len(logs), bool)
     past: list[float] = []
+    least = np.log10(thresholds.spike)
     for position, value in enumerate(logs):
-        if len(past) >= thresholds.min_records and np.isfinite(value):
-            recent = np.array(past[-_WINDOW:])
+        recent = past[-_WINDOW:]
+        # Hardly any record is: medians are only taken where one may be.
+        may_be = np.isfinite(value) and value - min(recent, default=np.inf) >= least
+        if may_be and len(past) >= thresholds.min_records:
             usual = float(np.median(recent))
-            deviation = max(1.4826 * float(np.median(np.abs(recent - usual))), _LEAST_DEVIATION)
-            height = value - usual
-            above[position] = (
-                height >= np.log10(thresholds.spike)
-                and height >= thresholds.spike_deviations * deviation
+            deviation = max(
+                1.4826 * float(np.median(np.abs(np.array(recent) - usual))), _LEAST_DEVIATION
             )
+            height = value - usual
+            above[position] = height >= max(least, thresholds.spike_deviations * deviation)
         if np.isfinite(value) and regular[position]:
             past.append(float(value))
     return above

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 
 from tb_gradscope.diagnose import causes, words
 from tb_gradscope.diagnose.finding import Cause, Finding, Severity, Span, where
-from tb_gradscope.diagnose.spans import state_span
+from tb_gradscope.diagnose.spans import ever_in, state_span
 from tb_gradscope.diagnose.thresholds import Thresholds
 from tb_gradscope.format.history import LossHistory, RunHistory
 from tb_gradscope.format.record import COUNTED
@@ -41,7 +41,8 @@ def missing(run: RunHistory, thresholds: Thresholds) -> Iterator[Finding]:
     alive = {id(loss): _alive(loss) for loss in run.losses}
     for loss in run.losses:
         groups: dict[_Missing, list[int]] = {}
-        for column, position in enumerate(loss.variables.tolist()):
+        for column in ever_in(loss, State.NONE):
+            position = int(loss.variables[column])
             span = state_span(loss, column, State.NONE)
             if span is None:
                 continue

@@ -23,7 +23,7 @@ import numpy as np
 from tb_gradscope.diagnose import words
 from tb_gradscope.diagnose.finding import Finding, Kind, Pattern, Severity, Span, where
 from tb_gradscope.diagnose.norms import Mask
-from tb_gradscope.diagnose.spans import state_span
+from tb_gradscope.diagnose.spans import ever_in, state_span
 from tb_gradscope.diagnose.thresholds import Thresholds
 from tb_gradscope.format.history import LossHistory, RunHistory
 from tb_gradscope.format.record import is_absent
@@ -42,7 +42,7 @@ def nonfinite(run: RunHistory, thresholds: Thresholds) -> Iterator[Finding]:
         for state, kind, word in _STATES:
             spans = {
                 column: span
-                for column in range(len(loss.variables))
+                for column in ever_in(loss, state)
                 if (span := state_span(loss, column, state)) is not None
             }
             if spans:

@@ -35,6 +35,12 @@ def span_of(steps: Steps, here: Mask, asked: Mask | None = None) -> Span:
     return Span(first, last, pattern, len(at))
 
 
+def ever_in(loss: LossHistory, state: State) -> list[int]:
+    """Returns the columns of the variables that were ever in one of COUNTED."""
+    columns: list[int] = np.flatnonzero(loss.first_seen[:, COUNTED.index(state)] != -1).tolist()
+    return columns
+
+
 def state_span(loss: LossHistory, column: int, state: State) -> Span | None:
     """Returns when a variable's gradient was in one of COUNTED, None for never.
 

@@ -25,7 +25,7 @@ import numpy as np
 from tb_gradscope.diagnose import words
 from tb_gradscope.diagnose.finding import Finding, Severity, Span, where
 from tb_gradscope.diagnose.roles import role
-from tb_gradscope.diagnose.spans import state_span
+from tb_gradscope.diagnose.spans import ever_in, state_span
 from tb_gradscope.diagnose.thresholds import Thresholds
 from tb_gradscope.format.history import LossHistory, RunHistory
 from tb_gradscope.format.statistics import State, Statistic
@@ -37,7 +37,7 @@ def zero(run: RunHistory, thresholds: Thresholds) -> Iterator[Finding]:
     """Yields groups of variables whose gradients are zero for good."""
     for loss in run.losses:
         groups: dict[tuple[int, str], list[tuple[int, Span]]] = {}
-        for column in range(len(loss.variables)):
+        for column in ever_in(loss, State.ZERO):
             span = state_span(loss, column, State.ZERO)
             if span is None or span.pattern not in ("all", "from"):
                 continue
