@@ -8,6 +8,8 @@ import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from tb_gradscope.recording.why.internals import function_graph
+
 if TYPE_CHECKING:
     from tb_gradscope.recording.recorder import Recorder
 
@@ -73,9 +75,29 @@ class Origins:
                 self._prune_at = max(_PRUNE_AT, 2 * len(alive))
 
     def of(self, tensor: Any) -> Origin | None:
-        """Returns the origin of a tensor, None if unknown."""
+        """Returns the origin of a tensor, None if unknown.
+
+        In a graph also that of what a called function returns, where it is a gradient
+        taken in there.
+        """
         found = self._known.get(id(tensor))
-        return found[1] if found is not None and found[0]() is tensor else None
+        if found is not None and found[0]() is tensor:
+            return found[1]
+        inner = _returned(tensor)
+        return None if inner is None else self.of(inner)
+
+
+def _returned(tensor: Any) -> Any | None:
+    """Returns the tensor that a tensor of a graph is the same as, one step further back."""
+    op: Any = getattr(tensor, "op", None)  # eager tensors have none
+    kind = getattr(op, "type", "")
+    if kind == "Identity":
+        return op.inputs[0]
+    if kind not in ("PartitionedCall", "StatefulPartitionedCall"):
+        return None
+    called = function_graph(op.graph, op.get_attr("f").name)
+    outputs = [] if called is None else called.outputs
+    return outputs[tensor.value_index] if tensor.value_index < len(outputs) else None
 
 
 ORIGINS = Origins()

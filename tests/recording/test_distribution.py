@@ -67,12 +67,31 @@ def test_weights_are_the_same_to_the_last_bit(mirrored):
     assert recorded == plain
 
 
-def test_nothing_is_warned_of(mirrored):
-    assert "GradscopeWarning" not in mirrored.warnings
+def test_a_pass_through_an_all_reduce_is_not_made_once_more(mirrored):
+    """It is the one thing that is warned of: the parts need further passes."""
+    warned = [line for line in mirrored.warnings.splitlines() if "GradscopeWarning" in line]
+    (told,) = {line.partition("GradscopeWarning: ")[2] for line in warned}
+    assert told == (
+        "tb_gradscope: the parts of 'losses' are not recorded: its backward pass reaches through "
+        "an all-reduce of the replicas. The total is."
+    )
+    run = mirrored["parts_through_an_all_reduce"]
+    assert {loss.name for loss in run.losses} == {"losses"}
+
+
+def test_parts_of_a_sum(mirrored):
+    run = mirrored["parts"]
+    found = {(loss.name, loss.part_of, loss.label.replica) for loss in run.losses}
+    assert found == {
+        *(("losses", "", replica) for replica in (0, 1, -1)),
+        *((part, "losses", replica) for part in ("fit", "decay") for replica in (0, 1)),
+    }
+    assert {pair.label.replica for pair in run.cosines} == {0, 1}
 
 
 @pytest.mark.parametrize(
-    "training", ["clip_after", "clip_after_in_eager_code", "merged", "clip_of_changed"]
+    "training",
+    ["clip_after", "clip_after_in_eager_code", "merged", "compiled_by_xla", "clip_of_changed"],
 )
 def test_replicas_and_their_sum(training, mirrored):
     expected = {(0, "local"): [3.0] * 3, (1, "local"): [4.0] * 3, (-1, "sum"): [5.0] * 3}
@@ -134,10 +153,6 @@ def test_clipping_of_gradients_that_the_program_changed(mirrored):
     ]
 
 
-def test_a_function_compiled_for_each_device(mirrored):
-    assert norms(mirrored["compiled_by_xla"]) == {(0, "local"): [3.0] * 3, (1, "local"): [4.0] * 3}
-
-
 def test_rows_of_an_embedding(mirrored):
     run = mirrored["embedding"]
     # Rows 1, 1 and 3 of (3, 0) and of (0, 4); those of the same index are summed.
@@ -151,7 +166,12 @@ def test_rows_of_an_embedding(mirrored):
 
 def test_a_function_that_was_traced_before_there_was_a_strategy(mirrored):
     run = mirrored["traced_before_the_strategy"]
-    assert norms(run) == {(0, ""): [1.0], (0, "local"): [3.0] * 3, (1, "local"): [4.0] * 3}
+    assert norms(run) == {
+        (0, ""): [1.0],
+        (0, "local"): [3.0] * 3,
+        (1, "local"): [4.0] * 3,
+        (-1, "sum"): [5.0] * 3,
+    }
 
 
 @pytest.mark.parametrize("training", ["one_device", "another_device_without_strategy"])

@@ -167,6 +167,28 @@ def merged(api):
     return model.run(replica)
 
 
+def train_on_parts(api, decay_of):
+    model = Model()
+
+    def replica(x):
+        with api.GradientTape() as tape:
+            losses = {"fit": tf.reduce_sum(model.w * x), "decay": decay_of(model.w)}
+        model.w.assign_sub(0.1 * all_reduced("SUM", tape.gradient(losses, model.w)))
+
+    return model.run(replica)
+
+
+@recorded
+def parts(api):
+    return train_on_parts(api, lambda w: tf.reduce_sum(w**2))
+
+
+@training
+def parts_through_an_all_reduce(api, logdir):
+    with api.record(logdir, every=1):
+        return train_on_parts(api, lambda w: all_reduced("SUM", tf.reduce_sum(w**2)))
+
+
 @recorded
 def compiled_by_xla(api):
     model = Model()
