@@ -13,6 +13,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import tensorflow as tf
 
+from tests.bench.child import measure_children
 from tests.bench.measure import measure
 from tests.bench.models import MODELS
 from tests.bench.report import as_dict, machine, markdown
@@ -32,14 +33,18 @@ def main(arguments: list[str] | None = None) -> None:
         rounds = options.rounds or (min(_QUICK_ROUNDS, model.rounds) if options.quick else None)
         block = options.block or model.block
         model = dataclasses.replace(model, rounds=rounds or model.rounds, block=block)
-        tables.append(measure(key, model, options.variants or VARIANTS, _say))
+        rows = [row for row in options.variants or VARIANTS if row.key in model.variants]
+        tables.append(measure(key, model, rows, _say))
+    children = measure_children(_say) if not (options.models or options.quick) else []
     _say("")
-    text = markdown(tables, facts)
+    text = markdown(tables, children, facts)
     print(text)
     if options.markdown:
         options.markdown.write_text(text, encoding="utf-8")
     if options.json:
-        options.json.write_text(json.dumps(as_dict(tables, facts), indent=1), encoding="utf-8")
+        options.json.write_text(
+            json.dumps(as_dict(tables, children, facts), indent=1), encoding="utf-8"
+        )
 
 
 def _parser() -> argparse.ArgumentParser:

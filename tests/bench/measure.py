@@ -14,12 +14,15 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tests.bench.fit import FitRun
 from tests.bench.kernels import count_kernels
 from tests.bench.models import Model
 from tests.bench.variants import AGAIN, PLAIN, VARIANTS, Run, Variant
 
 _PASSES = 8  # in one call, so that the call itself does not count
 _SETTLE = 3
+_LEARN = 25  # steps until the sentinel knows the norms
+_ROUTINE = 8  # steps from one that the sentinel judges to the next
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,15 +114,17 @@ def measure(
     with contextlib.ExitStack() as stack, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "tb_gradscope records nowhere")
         logdir = stack.enter_context(tempfile.TemporaryDirectory(prefix="gradscope_bench_"))
-        runs, first_calls = [], []
+        runs: list[Run] = []
+        first_calls = []
         for variant in variants:
             say(f"{key}: first call of {variant.key}")
             training = model.make()
             start = time.perf_counter()
-            runs.append(Run(variant, training, logdir, stack))
+            made = FitRun if model.way == "fit" else Run
+            runs.append(made(variant, model, training, logdir, stack))
             first_calls.append(time.perf_counter() - start)
         for run in runs:
-            run.block(_SETTLE)
+            run.block(_LEARN if run.variant.ours and run.variant.every else _SETTLE)
         kernels = [_kernels_of(run) for run in runs]
         gradients = runs[0].gradients()
         floor = _floor(gradients)
@@ -209,8 +214,9 @@ def _ratio(own: list[float], plains: list[list[float]], records: list[int]) -> R
 
 
 def _kernels_of(run: Run) -> int | None:
-    # A step or two more, to come to one that is not due.
-    while run.variant.every and run.variant.every > 1 and run.steps % run.variant.every == 0:
+    # A step or two more, to come to one that is neither due nor judged.
+    every = run.variant.every or 1
+    while every > 1 and (run.steps % every == 0 or run.steps % _ROUTINE == 0):
         run.block(1)
     return count_kernels(lambda: run.block(1))
 

@@ -9,6 +9,13 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+# Keys of variants.
+_ORDINARY = "plain again off never sentinel every100 every10 every1 scalars histograms"
+ALL = tuple(_ORDINARY.split())
+OURS = ("plain", "again", "sentinel", "every10", "every1")
+OPTIMIZER = ("optimizer10", "optimizer1")
+FIT = ("plain", "again", "callback10", "callback1")
+
 _SEED = 7
 _CLASSES = 10
 
@@ -19,15 +26,18 @@ class Training:
 
     Attributes:
       variables: what is trained, `tf.Variable`s or those of Keras.
-      loss: the forward pass, from one batch to a scalar.
+      loss: the forward pass, from one batch to a scalar, or to several: each is
+        differentiated alone, and the sum of the gradients is applied.
       optimizer: of Keras, built.
       batch: what every step trains on.
+      model: of Keras, for `model.fit`.
     """
 
     variables: list[Any]
     loss: Callable[..., Any]
     optimizer: Any
     batch: tuple[Any, ...]
+    model: Any = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,12 +49,18 @@ class Model:
       make: returns a fresh training, the same one every time.
       block: steps of one variant before the next one's turn.
       rounds: how often every variant has its turn.
+      way: "graph", "eager", "xla" or "fit": how a step is run.
+      variants: keys of the rows.
+      losses: how many there are.
     """
 
     title: str
     make: Callable[[], Training]
     block: int
     rounds: int
+    way: str = "graph"
+    variants: tuple[str, ...] = ALL
+    losses: int = 1
 
 
 def _seeded(make: Callable[[], Training]) -> Callable[[], Training]:
@@ -67,7 +83,7 @@ def _classifier(model: Any, optimizer: Any, images: Any) -> Training:
     def loss(images: Any, labels: Any) -> Any:
         return _cross_entropy(labels, model(images, training=True))
 
-    return Training(model.trainable_variables, loss, optimizer, (images, labels))
+    return Training(model.trainable_variables, loss, optimizer, (images, labels), model)
 
 
 def _mlp() -> Training:
@@ -125,9 +141,53 @@ def _embedding() -> Training:
     return Training(variables, loss, keras.optimizers.SGD(0.1), (words, labels))
 
 
+def _heads(count: int) -> Callable[[], Training]:
+    """A trunk with so many heads, a loss for each."""
+
+    def make() -> Training:
+        dense = keras.layers.Dense
+        trunk = keras.Sequential([keras.Input([784]), dense(512, "relu"), dense(512, "relu")])
+        heads = [keras.Sequential([keras.Input([512]), dense(_CLASSES)]) for _ in range(count)]
+        images = tf.random.normal([256, 784])
+        labels = tf.random.uniform([count, 256], 0, _CLASSES, tf.int32)
+
+        def losses(images: Any, labels: Any) -> list[Any]:
+            hidden = trunk(images, training=True)
+            return [
+                _cross_entropy(labels[index], head(hidden, training=True))
+                for index, head in enumerate(heads)
+            ]
+
+        variables = [v for part in (trunk, *heads) for v in part.trainable_variables]
+        return Training(variables, losses, keras.optimizers.Adam(), (images, labels))
+
+    return make
+
+
+def _wide(width: int, layers: int) -> Callable[[], Training]:
+    """Square layers: how the cost grows with the gradients."""
+
+    def make() -> Training:
+        dense = keras.layers.Dense
+        hidden = [dense(width, "relu") for _ in range(layers)]
+        model = keras.Sequential([keras.Input([width]), *hidden, dense(_CLASSES)])
+        optimizer = keras.optimizers.SGD(0.01)
+        return _classifier(model, optimizer, tf.random.normal([32, width]))
+
+    return make
+
+
 MODELS = {
-    "mlp": Model("MLP, Adam", _seeded(_mlp), 50, 30),
-    "transformer": Model("transformer, 2 blocks, Adam", _seeded(_transformer), 30, 24),
-    "mobilenet": Model("MobileNetV2, SGD with momentum", _seeded(_mobilenet), 10, 16),
-    "embedding": Model("embedding 50,000 x 64 (IndexedSlices), SGD", _seeded(_embedding), 100, 30),
+    "mlp": Model("MLP, Adam", _seeded(_mlp), 50, 15, variants=(*ALL, *OPTIMIZER)),
+    "transformer": Model("transformer, 2 blocks, Adam", _seeded(_transformer), 30, 10),
+    "mobilenet": Model("MobileNetV2, SGD with momentum", _seeded(_mobilenet), 10, 8),
+    "embedding": Model("embedding 50,000 x 64 (IndexedSlices), SGD", _seeded(_embedding), 100, 12),
+    "mlp_eager": Model("MLP, Adam, eager", _seeded(_mlp), 20, 10, "eager", OURS),
+    "mlp_xla": Model("MLP, Adam, jit_compile=True", _seeded(_mlp), 50, 10, "xla", OURS),
+    "mlp_fit": Model("MLP, Adam, model.fit", _seeded(_mlp), 200, 4, "fit", FIT),
+    "losses2": Model("two losses on one MLP, Adam", _seeded(_heads(2)), 20, 10, "graph", OURS, 2),
+    "losses8": Model("eight losses on one MLP, Adam", _seeded(_heads(8)), 10, 8, "graph", OURS, 8),
+    "1m": Model("1 million parameters, SGD", _seeded(_wide(500, 4)), 50, 10, variants=OURS),
+    "10m": Model("10 million parameters, SGD", _seeded(_wide(1580, 4)), 20, 10, variants=OURS),
+    "100m": Model("100 million parameters, SGD", _seeded(_wide(5000, 4)), 10, 4, variants=OURS),
 }

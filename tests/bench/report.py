@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 import tb_gradscope
+from tests.bench.child import Child
 from tests.bench.measure import Row, Table
 from tests.bench.variants import SCALARS
 
@@ -56,21 +57,24 @@ def machine() -> dict[str, Any]:
     }
 
 
-def as_dict(tables: list[Table], facts: dict[str, Any]) -> dict[str, Any]:
+def as_dict(tables: list[Table], children: list[Child], facts: dict[str, Any]) -> dict[str, Any]:
     """Returns what goes into the JSON file."""
     return {
         "format": 1,
         "machine": facts,
         "models": {table.model: dataclasses.asdict(table) for table in tables},
+        "processes": [dataclasses.asdict(child) for child in children],
     }
 
 
-def markdown(tables: list[Table], facts: dict[str, Any]) -> str:
+def markdown(tables: list[Table], children: list[Child], facts: dict[str, Any]) -> str:
     """Returns the tables, aligned, so that they read well as plain text too."""
     lines = ["# What recording costs", ""]
     lines += [", ".join(f"{key} {value}" for key, value in facts.items()), "", NOTES, ""]
     for table in tables:
         lines += [f"## {table.title}", "", _summary(table), "", *_table(table), ""]
+    if children:
+        lines += ["## In processes of their own", "", *_aligned(_child_cells(children), 2), ""]
     return "\n".join(lines)
 
 
@@ -85,19 +89,31 @@ def _summary(table: Table) -> str:
 
 def _table(table: Table) -> list[str]:
     by_key = {row.variant: row for row in table.rows}
-    cells = [list(_HEAD), *(_cells(row, by_key.get(SCALARS)) for row in table.rows)]
-    widths = [max(len(line[column]) for line in cells) for column in range(len(_HEAD))]
+    return _aligned([list(_HEAD), *(_cells(row, by_key.get(SCALARS)) for row in table.rows)], 1)
+
+
+def _child_cells(children: list[Child]) -> list[list[str]]:
+    rows = [["model", "what", "ms/step / plain", "peak memory", "/ plain"]]
+    for child in children:
+        ratio, memory = _or_dash(child.ratio, ".2f"), _or_dash(child.memory, ".3f")
+        rows.append([child.model, child.title, ratio, f"{child.megabytes:,.0f} MB", memory])
+    return rows
+
+
+def _aligned(cells: list[list[str]], left: int) -> list[str]:
+    """Returns the lines of a table; the first columns are aligned to the left."""
+    widths = [max(len(line[column]) for line in cells) for column in range(len(cells[0]))]
     lines = [
         "| "
         + " | ".join(
-            cell.ljust(width) if column == 0 else cell.rjust(width)
+            cell.ljust(width) if column < left else cell.rjust(width)
             for column, (cell, width) in enumerate(zip(line, widths, strict=True))
         )
         + " |"
         for line in cells
     ]
     rule = "|".join(
-        "-" * (width + 1) + ("-" if column == 0 else ":") for column, width in enumerate(widths)
+        "-" * (width + 1) + ("-" if column < left else ":") for column, width in enumerate(widths)
     )
     return [lines[0], f"|{rule}|", *lines[1:]]
 

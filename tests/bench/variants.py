@@ -13,7 +13,7 @@ import tensorflow as tf
 
 import tb_gradscope as gs
 from tb_gradscope.recording.host import HOST
-from tests.bench.models import Training
+from tests.bench.models import Model, Training
 
 NEVER = 10**9
 PLAIN = "plain"
@@ -33,6 +33,7 @@ class Variant:
       sentinel: looks at the steps that are not due.
       write: writes summaries of (variables, gradients), by hand.
       share: of the others' steps, for what is so slow that fewer will do.
+      watches_optimizer: what the optimizer does is recorded as well.
     """
 
     key: str
@@ -42,6 +43,7 @@ class Variant:
     sentinel: bool = True
     write: Callable[[Sequence[Any], Sequence[Any]], None] | None = None
     share: float = 1.0
+    watches_optimizer: bool = False
 
 
 def _values(gradient: Any) -> Any:
@@ -76,6 +78,10 @@ VARIANTS = (
     Variant("every1", "ours, every=1", 1, ours=True),
     Variant(SCALARS, "scalar(norm) per variable", 1, write=_write_norms),
     Variant("histograms", "histogram per variable", 1, write=_write_histograms, share=0.2),
+    Variant("optimizer10", "ours, watch_optimizer, every=10", 10, True, watches_optimizer=True),
+    Variant("optimizer1", "ours, watch_optimizer, every=1", 1, True, watches_optimizer=True),
+    Variant("callback10", "KerasCallback(every=10)", 10, ours=True),
+    Variant("callback1", "KerasCallback(every=1)", 1, ours=True),
 )
 
 
@@ -88,7 +94,12 @@ class Run:
     """
 
     def __init__(
-        self, variant: Variant, training: Training, logdir: str, stack: contextlib.ExitStack
+        self,
+        variant: Variant,
+        model: Model,
+        training: Training,
+        logdir: str,
+        stack: contextlib.ExitStack,
     ) -> None:
         self.variant = variant
         self.steps = 0
@@ -96,6 +107,14 @@ class Run:
         self._logdir = os.path.join(logdir, variant.key)
         self._recorder: Any = None
         self._writer: Any = None
+        self._prepare(stack)
+        self._step = self._make_step(model)
+        self.block(1)
+        if self._recorder:
+            HOST.remove(self._recorder)
+
+    def _prepare(self, stack: contextlib.ExitStack) -> None:
+        variant = self.variant
         if variant.ours and variant.every:
             self._recorder = gs.record(
                 self._logdir, variant.every, sentinel=variant.sentinel, on_error="raise"
@@ -105,10 +124,8 @@ class Run:
         elif variant.write:
             self._writer = tf.summary.create_file_writer(self._logdir)
             stack.callback(self._writer.close)
-        self._step = self._make_step()
-        self.block(1)
-        if self._recorder:
-            HOST.remove(self._recorder)
+        if variant.watches_optimizer:
+            gs.watch_optimizer(self._training.optimizer)
 
     def block(self, steps: int) -> float:
         """Trains so many steps, until all they recorded is on disk; returns the seconds."""
@@ -146,9 +163,10 @@ class Run:
         training = self._training
 
         def gradients_of(*batch: Any) -> list[Any]:
-            with tf.GradientTape() as tape:
-                loss = training.loss(*batch)
-            return [_values(found) for found in tape.gradient(loss, training.variables)]
+            with tf.GradientTape(persistent=True) as tape:
+                losses = as_list(training.loss(*batch))
+            found = [tape.gradient(loss, training.variables) for loss in losses]
+            return [_values(each) for each in tf.nest.flatten(found) if each is not None]
 
         found: list[Any] = tf.function(gradients_of)(*training.batch)
         return found
@@ -159,22 +177,37 @@ class Run:
         if self._writer:
             self._writer.flush()
 
-    def _make_step(self) -> Callable[..., Any]:
+    def _make_step(self, model: Model) -> Callable[..., Any]:
         training, variant, recorder = self._training, self.variant, self._recorder
-        optimizer, writer = training.optimizer, self._writer
+        optimizer, writer, several = training.optimizer, self._writer, model.losses > 1
 
         def step(*batch: Any) -> Any:
-            tape = gs.GradientTape(recorder=recorder) if variant.ours else tf.GradientTape()
+            if variant.ours:
+                tape = gs.GradientTape(several, recorder=recorder)
+            else:
+                tape = tf.GradientTape(several)
             with tape:
-                loss = training.loss(*batch)
-            gradients = tape.gradient(loss, training.variables)
+                losses = as_list(training.loss(*batch))
+            found = [tape.gradient(loss, training.variables) for loss in losses]
+            gradients = [_sum(each) for each in zip(*found, strict=True)] if several else found[0]
             if variant.write:
                 tf.summary.experimental.set_step(tf.cast(optimizer.iterations.value, tf.int64))
                 with writer.as_default():
                     variant.write(training.variables, gradients)
                 tf.summary.experimental.set_step(None)
             optimizer.apply(gradients, training.variables)
-            return loss
+            return losses[0]
 
-        made: Callable[..., Any] = tf.function(step)
+        if model.way == "eager":
+            return step
+        made: Callable[..., Any] = tf.function(step, jit_compile=model.way == "xla" or None)
         return made
+
+
+def as_list(losses: Any) -> list[Any]:
+    """Returns one loss or several as a list."""
+    return losses if isinstance(losses, list) else [losses]
+
+
+def _sum(gradients: Sequence[Any]) -> Any:
+    return tf.add_n([gradient for gradient in gradients if gradient is not None])
