@@ -92,6 +92,7 @@ _REASONS: dict[str, str] = {
 
 _DETAILS: dict[tuple[str, str], str] = {
     ("unused", "never_read"): "it is not read while this loss is computed",
+    ("unused", "not_now"): "it takes no part in that step, as it does in others",
     ("unused", "read"): "it is read, but this loss does not depend on what is computed from it",
     ("blocked", "no_gradient"): "every path to it runs through {op}, which has no gradient",
     ("blocked", "stop_gradient"): "every path to it runs through tf.stop_gradient",

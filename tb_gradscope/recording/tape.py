@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Hashable, Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
 import tensorflow as tf
 
 from tb_gradscope.recording import internals
-from tb_gradscope.recording.destination import current
+from tb_gradscope.recording.destination import current, current_if_any
 from tb_gradscope.recording.failure import contained
 from tb_gradscope.recording.foresight import learn, needs_second_tape, place_of_tape
 from tb_gradscope.recording.gradients import observe_gradients
@@ -65,14 +66,16 @@ class GradientTape(tf.GradientTape):
         """As in TensorFlow."""
         super().__enter__()
         observing.entered(self._gradscope_log)
-        self._gradscope_place = place_of_tape()
-        self._gradscope_mirror.begin(self._gradscope_needs_second_tape)
+        with _mirroring():
+            self._gradscope_place = place_of_tape()
+            self._gradscope_mirror.begin(self._gradscope_needs_second_tape)
         return self
 
     def __exit__(self, *error: Any) -> None:
         """As in TensorFlow."""
         self._gradscope_log.note(windows.CLOSE)
-        self._gradscope_mirror.pause()
+        with _mirroring():
+            self._gradscope_mirror.pause()
         super().__exit__(*error)
 
     @tf.autograph.experimental.do_not_convert
@@ -80,7 +83,8 @@ class GradientTape(tf.GradientTape):
         """As `tf.GradientTape.watch`."""
         super().watch(tensor)
         self._gradscope_log.watch(tensor)
-        self._gradscope_mirror.watch(tensor)
+        with _mirroring():
+            self._gradscope_mirror.watch(tensor)
 
     @tf.autograph.experimental.do_not_convert
     @contextlib.contextmanager
@@ -88,19 +92,22 @@ class GradientTape(tf.GradientTape):
         """As `tf.GradientTape.stop_recording`."""
         with super().stop_recording():
             self._gradscope_log.note(windows.STOP)
-            self._gradscope_mirror.pause()
+            with _mirroring():
+                self._gradscope_mirror.pause()
             try:
                 yield
             finally:
                 self._gradscope_log.note(windows.OPEN)
-                self._gradscope_mirror.begin()
+                with _mirroring():
+                    self._gradscope_mirror.begin()
 
     @tf.autograph.experimental.do_not_convert
     def reset(self) -> None:
         """As `tf.GradientTape.reset`."""
         super().reset()
         self._gradscope_log.note(windows.RESET)
-        self._gradscope_mirror.reset()
+        with _mirroring():
+            self._gradscope_mirror.reset()
 
     @tf.autograph.experimental.do_not_convert
     def losses(self, **parts: Any) -> None:
@@ -169,7 +176,11 @@ class GradientTape(tf.GradientTape):
             output_gradients,
             tf.UnconnectedGradients.NONE if fill else unconnected_gradients,
         )
-        with contained("recording gradients", recorder.on_error), internals.stop_recording():
+        with (
+            contained("recording gradients", recorder.on_error),
+            internals.stop_recording(),
+            observing.ours(),
+        ):
             description = observe_gradients(
                 recorder,
                 self._gradscope_losses,
@@ -227,7 +238,7 @@ class GradientTape(tf.GradientTape):
             )
 
     def _gradscope_needs_second_tape(self) -> bool:
-        recorder = current(self._gradscope_recorder)
+        recorder = current_if_any(self._gradscope_recorder)
         return recorder is not None and needs_second_tape(recorder, self._gradscope_place)
 
     def _gradscope_prepare(
@@ -252,6 +263,10 @@ class GradientTape(tf.GradientTape):
             yield
         finally:
             self._gradscope_quiet = False
+
+
+def _mirroring() -> AbstractContextManager[None]:
+    return contained("mirroring a tape")
 
 
 def _is_zero(unconnected_gradients: Any) -> bool:

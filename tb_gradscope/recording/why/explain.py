@@ -55,7 +55,7 @@ def explain(
     symbolic = [part for part in targets if windows.is_symbolic(part)]
     if symbolic:
         seen = world.of_graph(symbolic)
-    elif log.observer is not None and targets:
+    elif log.observer is not None and log.observer.has_seen(targets):
         seen = world.of_step(targets, log.observer)
     else:
         causes = judge_unseen(targets, missing, log, watched, where)

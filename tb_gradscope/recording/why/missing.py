@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import weakref
 from typing import Any
 
@@ -43,7 +44,10 @@ def explain_missing(
     """
     with contained("noting what nobody asks for", recorder.on_error):
         watched.note(recorder, description, found, log, caller)
-    known = _known.setdefault(recorder, {}).setdefault(description.series, {})
+    of_series = _known.setdefault(recorder, {})
+    is_first = description.series not in of_series
+    known = of_series.setdefault(description.series, {})
+    call = (description.series, caller.key)
     in_graph = not tf.executing_eagerly()
     positions = [
         position
@@ -55,13 +59,33 @@ def explain_missing(
             names = [variable.name for variable in description.schema.variables]
             were_variables = frozenset(filter(recorder.names.was_variable, names))
             causes = explain(target, found, names, positions, log, caller, were_variables)
+            if not in_graph:
+                had_gradient = frozenset() if is_first else frozenset(positions) - known.keys()
+                causes = {
+                    position: _final(cause, position in had_gradient, observing.gives_up(call))
+                    for position, cause in causes.items()
+                }
             new = {p: cause for p, cause in causes.items() if known.get(p) != cause}
             known.update(causes)
             if new:
                 recorder.tell(description, step.user_step_now(), _event(new))
     if not in_graph:
         is_settled = all(cause.is_final for cause in known.values())
-        observing.asked(log, (description.series, caller.key), is_settled)
+        observing.asked(log, call, is_settled)
+
+
+def _final(cause: Cause, had_gradient: bool, gives_up: bool) -> Cause:
+    """Returns a cause of eager code, or a better one from what came before.
+
+    Args:
+      cause: of this call.
+      had_gradient: in all calls before this one.
+      gives_up: no further step will be observed.
+    """
+    if had_gradient and (cause.kind, cause.detail) == ("unknown", "not_read"):
+        # The program does use it under this tape, but not in this step.
+        return Cause("unused", cause.where, detail="not_now")
+    return dataclasses.replace(cause, is_final=True) if gives_up else cause
 
 
 def _event(causes: dict[int, Cause]) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import sys
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
@@ -22,7 +23,7 @@ from tb_gradscope.recording.why.nodes import Body, Key, Node
 MOST_OPERATIONS = 50_000
 """How many operations of a step are noted before observing gives up."""
 
-MOST_BEFORE = 5_000
+MOST_BEFORE = 20_000
 """How many are noted before the first tape is entered."""
 
 _READ = "ReadVariableOp"
@@ -46,6 +47,10 @@ class Exit:
 class Observer:
     """The operations of one thread since `start`.
 
+    Args:
+      is_ours: tells whether what runs in this thread is not the program's.
+      since_tape: nothing was seen of what ran before the tape.
+
     Attributes:
       nodes: in the order in which they were run.
       exits: values that left TensorFlow.
@@ -53,9 +58,12 @@ class Observer:
       is_on: operations are noted.
       is_whole: whether nothing is missing since the start.
       most: how many operations are noted at most.
+      since_tape: as given.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, is_ours: Callable[[], bool], since_tape: bool) -> None:
+        self._is_ours = is_ours
+        self.since_tape = since_tape
         self.nodes: list[Node] = []
         self.exits: list[Exit] = []
         self.first = 0
@@ -64,20 +72,18 @@ class Observer:
         self._reads: set[Key] = set()
         self._graphs: list[Any] = []
         self._undo = contextlib.ExitStack()
-        self._backward: list[tuple[int, int]] = []
 
     @property
     def count(self) -> int:
         """How many operations were noted."""
         return len(self.nodes)
 
-    def note_backward(self, begin: int) -> None:
-        """Notes that the operations since `begin` computed gradients."""
-        self._backward.append((begin, self.count))
-
-    def is_backward(self, index: int) -> bool:
-        """Tells whether an operation computed gradients."""
-        return any(begin <= index < end for begin, end in self._backward)
+    def has_seen(self, tensors: list[Any]) -> bool:
+        """Tells whether all that was run is noted, since before these tensors were made."""
+        return self.is_whole and all(
+            internals.is_eager(tensor) and internals.eager_key(tensor) > self.first
+            for tensor in tensors
+        )
 
     def start(self) -> bool:
         """Begins to observe this thread; False where TensorFlow does not allow it."""
@@ -101,7 +107,7 @@ class Observer:
         # last two by name or not. Nothing may get out into the program's own operation.
         try:
             in_graph = named.get("graph") is not None or (len(run) > 5 and run[5] is not None)
-            if not self.is_on or in_graph:
+            if not self.is_on or in_graph or self._is_ours():
                 return
             if len(self.nodes) >= self.most:
                 self.is_on = self.is_whole = False
@@ -188,7 +194,7 @@ class Observer:
                     return
 
     def _left(self, tensor: Any) -> None:
-        if not self.is_on or len(self.exits) >= self.most:
+        if not self.is_on or self._is_ours() or len(self.exits) >= self.most:
             return
         try:
             if internals.is_eager(tensor):

@@ -10,7 +10,7 @@ import contextlib
 import sys
 import threading
 import weakref
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 
 import tensorflow as tf
 
@@ -20,7 +20,7 @@ from tb_gradscope.recording.why.observer import MOST_OPERATIONS, Observer
 from tb_gradscope.recording.why.windows import OPEN, TapeLog
 
 _MOST_SITES = 10_000
-_MOST_ROUNDS = 2
+_MOST_ROUNDS = 64
 
 
 class _Here(threading.local):
@@ -30,12 +30,14 @@ class _Here(threading.local):
       observer: at work, or None.
       open: logs of the tapes entered since, and not yet asked.
       sites: where they were entered.
+      is_ours: what runs now is not the program's.
     """
 
     def __init__(self) -> None:
         self.observer: Observer | None = None
         self.open: list[weakref.ref[TapeLog]] = []
         self.sites: set[Hashable] = set()
+        self.is_ours = False
 
 
 _here = _Here()
@@ -80,7 +82,7 @@ def _observe_step(log: TapeLog, site: Hashable) -> None:
         if site in _observed or not _is_recording():
             return
         _stop()
-        _start()
+        _start(since_tape=True)
     if _here.observer is None:
         return
     _here.observer.most = MOST_OPERATIONS
@@ -91,6 +93,16 @@ def _observe_step(log: TapeLog, site: Hashable) -> None:
     _here.open.append(weakref.ref(log))
 
 
+@contextlib.contextmanager
+def ours() -> Iterator[None]:
+    """Keeps what is computed inside from being taken for the program's."""
+    before, _here.is_ours = _here.is_ours, True
+    try:
+        yield
+    finally:
+        _here.is_ours = before
+
+
 def asked(log: TapeLog, call: Hashable, is_settled: bool) -> None:
     """Decides whether to go on, once a tape was asked.
 
@@ -99,7 +111,7 @@ def asked(log: TapeLog, call: Hashable, is_settled: bool) -> None:
       call: which call asked it.
       is_settled: no cause is left open.
     """
-    if not is_settled and _rounds.get(call, 0) < _MOST_ROUNDS:
+    if not is_settled and not gives_up(call):
         _rounds[call] = _rounds.get(call, 0) + 1
         _stop()
         _start()
@@ -108,6 +120,11 @@ def asked(log: TapeLog, call: Hashable, is_settled: bool) -> None:
     _here.open = [weakref.ref(other) for other in waiting if other is not log]
     if not _here.open:
         _stop()
+
+
+def gives_up(call: Hashable) -> bool:
+    """Tells whether no further step is observed to find the causes of a call."""
+    return _rounds.get(call, 0) >= _MOST_ROUNDS
 
 
 def _replica() -> int | None:
@@ -124,9 +141,9 @@ def _is_recording() -> bool:
     return _recordings > 0 or internals.default_summary_writer() is not None
 
 
-def _start() -> None:
+def _start(since_tape: bool = False) -> None:
     with contained("observing an eager step"):
-        observer = Observer()
+        observer = Observer(lambda: _here.is_ours, since_tape)
         if observer.start():
             _here.observer, _here.open, _here.sites = observer, [], set()
 

@@ -75,6 +75,14 @@ def statement_at(file: str, line: int) -> ast.stmt | None:
     return found
 
 
+def calls(line: Line, name: str) -> bool:
+    """Tells whether the statement at a line calls a function or method of this name."""
+    statement = statement_at(line.file, line.line)
+    return statement is not None and any(
+        isinstance(node, ast.Call) and called(node) == name for node in expressions(statement)
+    )
+
+
 def expressions(statement: ast.stmt) -> Iterator[ast.AST]:
     """Yields what a statement computes: of a block only its head."""
     for name, value in ast.iter_fields(statement):

@@ -236,8 +236,21 @@ class _Court:
             return Cause("overwritten", rebound, detail="used")
         if idle or serving:
             return Cause("unused", self._loss, detail="read", other=_first_line(idle))
-        is_final = self._world.observer is None or self._world.observer.is_whole
-        return Cause("unused", self._loss, detail="never_read", is_final=is_final)
+        if self._may_be_read_before():
+            return Cause("unknown", self._loss, detail="not_read", is_final=False)
+        return Cause("unused", self._loss, detail="never_read")
+
+    def _may_be_read_before(self) -> bool:
+        """Tells whether the loss uses values of before anything was observed."""
+        world, observer = self._world, self._world.observer
+        if observer is None or not observer.since_tape:
+            return False
+        return any(
+            key <= observer.first and dtype in CARRIES_GRADIENT and dtype != tf.resource
+            for node in world.nodes
+            for key, dtype in zip(node.ins, node.in_dtypes, strict=True)
+            if key in world.keys
+        )
 
     def _left(self, position: int) -> Cause | None:
         """Returns a cause if the value left TensorFlow on its way to the loss."""
@@ -279,17 +292,15 @@ class _Court:
 
     def _is_update(self, node: Node) -> bool:
         """Tells whether what is assigned is computed from gradients: an optimizer's step."""
-        needed = self._world.needed.by(node.ins[1:])
-        observer = self._world.observer
-        for key in needed:
-            maker = self._world.maker(key)
-            if maker is None:
-                continue
-            if "gradient_tape/" in maker.name:
-                return True
-            if observer is not None and observer.is_backward(maker.index):
-                return True
-        return False
+        makers = (self._world.maker(key) for key in self._world.needed.by(node.ins[1:]))
+        return any(maker is not None and _is_backward(maker) for maker in makers)
+
+
+def _is_backward(node: Node) -> bool:
+    """Tells whether an operation computes a gradient."""
+    if node.graph is not None:
+        return "gradient_tape/" in node.name
+    return node.line is not None and program.calls(node.line, "gradient")
 
 
 def _first_line(found: list[Node]) -> Line | None:

@@ -94,3 +94,21 @@ def test_zeros_asked_for_in_place_of_none(on_disk):
         loss = tf.reduce_sum(w * 3.0)
     tape.gradient(loss, [w, b], unconnected_gradients="zero")
     assert causes_of(on_disk()) == {"b": ("unused", "", "loss = tf.reduce_sum(w * 3.0)")}
+
+
+def test_now_and_then(recorder, recorded):
+    """A cut that comes back every few steps is found when it comes the second time."""
+    w, dropped = tf.Variable([1.0]), tf.Variable([2.0])
+    for number in range(12):
+        with gs.GradientTape() as tape:
+            y = w * 3.0
+            if number % 5 == 4:
+                y = tf.round(y)
+            else:
+                y = y + dropped
+            loss = tf.reduce_sum(y)
+        tape.gradient(loss, [w, dropped])
+    assert causes_of(recorded()) == {
+        "w": ("blocked", "Round", "y = tf.round(y)"),
+        "dropped": ("unused", "", "loss = tf.reduce_sum(y)"),
+    }
