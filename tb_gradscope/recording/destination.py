@@ -215,27 +215,36 @@ class WriterRecorder(Recorder):
 
 
 def current(given: Recorder | None) -> Recorder | None:
-    """Returns where to record here and now, or None for nowhere.
+    """Returns where to record here and now, or None for nowhere, which is said once.
 
     The recorder given; else the innermost `gs.record`; else the default writer
     of `tf.summary`.
     """
+    recorder = current_if_any(given)
+    # What is there and does not record has said why, or was left.
+    if recorder is None and not _is_any(given):
+        say_once(
+            "tb_gradscope records nowhere: neither gs.record(...) nor a default tf.summary writer "
+            'is active. Put `with gs.record("logs/run1"):` around the training loop, before a '
+            "tf.function with the tape in it is first called."
+        )
+    return recorder
+
+
+def current_if_any(given: Recorder | None) -> Recorder | None:
+    """Returns the same as `current`, and says nothing."""
     if given is not None:
         return given if given.is_recording else None
     found = _innermost()
-    if found is not None:
+    if found is not None or _everywhere:
         return found
-    if _everywhere:
-        return None  # it could not open its file, and said so
     summary_writer = internals.default_summary_writer()
-    if summary_writer is not None:
-        return _recorder_of(summary_writer)
-    say_once(
-        "tb_gradscope records nowhere: neither gs.record(...) nor a default tf.summary writer "
-        'is active. Put `with gs.record("logs/run1"):` around the training loop, before a '
-        "tf.function with the tape in it is first called."
-    )
-    return None
+    return None if summary_writer is None else _recorder_of(summary_writer)
+
+
+def _is_any(given: Recorder | None) -> bool:
+    is_ours = given is not None or bool(_everywhere)
+    return is_ours or internals.default_summary_writer() is not None
 
 
 @contextlib.contextmanager
