@@ -60,6 +60,7 @@ DEMOS = {
         Demo("vae", "vae"),
         Demo("codebook", "codebook"),
         Demo("half_precision", "half_precision"),
+        Demo("keras_fit", "keras_fit"),
         Demo("vanishing", "vanishing"),
         Demo("exploding", "exploding"),
         Demo("healthy", "healthy"),

@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.no_serve:
         print(flush=True)
         runs = "|".join(re.escape(demo.name) for demo in demos)
-        return cli.main(["report", str(logdir), "--run", f"^({runs})$"])
+        return cli.main(["report", str(logdir), "--run", f"^({runs})(/train)?$"])
     return _serve(logdir, options.port)
 
 
@@ -97,7 +97,7 @@ def _positive(number: str) -> int:
 
 def _forget(run: Path) -> None:
     """Deletes what an earlier training of the same demo recorded, and nothing else."""
-    for file in run.glob("events.out.tfevents.*.gradscope"):
+    for file in run.rglob("events.out.tfevents.*.gradscope"):
         file.unlink()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import types
 
+import keras
 import tensorflow as tf
 
 
@@ -24,8 +25,13 @@ def watch_optimizer(optimizer, *, name):
     return optimizer
 
 
+def keras_callback(log_dir, every):
+    return keras.callbacks.Callback()
+
+
 PLAIN = types.SimpleNamespace(
     GradientTape=tf.GradientTape,
+    KerasCallback=keras_callback,
     clip_by_global_norm=clip_by_global_norm,
     clip_by_norm=clip_by_norm,
     record=record,

@@ -20,6 +20,11 @@ FINDINGS = {
     "vae": [("info", "none", "unused", "kl"), ("info", "conflict", None, "recon")],
     "codebook": [("warning", "none", "blocked", "recon")],
     "half_precision": [],
+    "keras_fit": [
+        ("warning", "domination", None, "pixels_loss"),
+        ("info", "none", "unknown", "digit_loss"),
+        ("info", "none", "unknown", "pixels_loss"),
+    ],
     "vanishing": [("warning", "vanishing", None, "loss")],
     "exploding": [
         ("warning", "exploding", None, "loss"),
@@ -49,7 +54,7 @@ def test_recording_is_complete(recorded, name):
         assert loss.steps.tolist() == [*range(128), *range(128, DEMOS[name].steps, 2)]
         assert loss.calls.tolist() == (loss.steps + 1).tolist()
         assert loss.where.file.endswith(".py")
-        assert ".gradient(" in loss.where.code
+        assert ".gradient(" in loss.where.code or ".fit(" in loss.where.code
         assert not loss.traced_only
 
 
@@ -219,3 +224,20 @@ def test_exploding_and_healthy_are_the_same_network(recorded):
     assert wild.variables == tame.variables
     assert wild.losses[0].label.sparse
     assert wild.losses[0].label == tame.losses[0].label
+
+
+def test_keras_fit(recorded):
+    run = recorded("keras_fit")
+    assert run.losses.keys() == {"loss", "digit_loss", "pixels_loss"}
+    assert {run.losses[part].part_of for part in ("digit_loss", "pixels_loss")} == {"loss"}
+    shared = [name for name in run.variables("loss") if name.startswith("shared")]
+    assert run.pairs(State.OK) == {
+        *(("loss", name) for name in run.variables("loss")),
+        *((part, name) for part in ("digit_loss", "pixels_loss") for name in shared),
+        *(("digit_loss", f"digit/{name}") for name in ("kernel", "bias")),
+        *(("pixels_loss", f"pixels/{name}") for name in ("kernel", "bias")),
+    }
+    ratios = np.stack(
+        [run.norms("pixels_loss", name) / run.norms("digit_loss", name) for name in shared]
+    )
+    assert np.mean(ratios > 1000) > 0.8
