@@ -266,9 +266,9 @@ def test_the_default_writer_has_a_sentinel(logdir):
 @in_both
 def test_the_next_recording_begins_anew(way, tmp_path):
     training = Training(way)
-    for name in ("a", "b"):
+    for name, other in (("a", 1.0), ("b", 1e6)):
         with gs.record(tmp_path / name, every=1000, on_error="raise"):
-            training.feed(changed(30, {22: NAN}))
+            training.feed(changed(30, {22: NAN}), [other] * 30)
         assert reasons(tmp_path / name) == {0: "CADENCE", 22: "NONFINITE", 23: "NONFINITE"}
 
 
