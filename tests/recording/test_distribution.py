@@ -311,10 +311,10 @@ class Coordinated:
             ]
             chief = cluster.start("coordinator.py", "chief", 0, logdir)
             assert [server.stdout.readline() for server in servers] == ["up\n"] * 3
-            told, _ = chief.communicate(timeout=SECONDS)
-            assert chief.returncode == 0
-        assert told.splitlines()[-1] == "done"
-        self.weights = json.loads(told.splitlines()[0])
+            self.weights = json.loads(chief.stdout.readline())
+            assert chief.stdout.readline() == "killed?\n"
+            servers[-1].kill()
+            assert chief.communicate("yes\n", timeout=SECONDS) == ("done\n", None)
         self.runs = gs.load(logdir).runs
 
 
@@ -345,3 +345,9 @@ def test_functions_on_workers_count_each_call_once(coordinated):
     assert loss.calls[-1] == 40
     assert np.all(np.isfinite(loss.values[..., Statistic.NORM]))
     assert not run.problems
+
+
+def test_a_worker_that_dies_leaves_no_gap(coordinated):
+    """What was given to it is run by another one."""
+    (loss,) = coordinated.runs["after_a_death"].losses
+    assert loss.steps.tolist() == list(range(12))

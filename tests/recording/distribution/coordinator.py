@@ -1,8 +1,8 @@
 """The chief of a ParameterServerStrategy, as TF_CONFIG says: `coordinator.py LOGDIR`.
 
 Trains step by step, plain and recorded, and prints the weights of both as bytes in
-hexadecimal; then many steps at once on all workers; then kills a worker in the midst.
-Reads the process number of that worker from its input.
+hexadecimal; then many steps at once on all workers; then, when told that a worker was
+killed, some on those that are left.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import tensorflow as tf
 
 import tb_gradscope as gs
 
-AT_ONCE = 40
 PLAIN = types.SimpleNamespace(
     GradientTape=tf.GradientTape,
     clip_by_norm=tf.clip_by_norm,
@@ -54,10 +53,10 @@ def one_by_one(api):
         return w.numpy().tobytes().hex()
 
 
-def at_once():
-    with gs.record(os.path.join(logdir, "at_once"), every=1, on_error="raise"):
+def at_once(name, steps):
+    with gs.record(os.path.join(logdir, name), every=1, on_error="raise"):
         _, step = made(gs)
-        for number in range(AT_ONCE):
+        for number in range(steps):
             coordinator.schedule(step, (tf.constant([1.0, float(number)]),))
         coordinator.join()
 
@@ -65,6 +64,9 @@ def at_once():
 strategy = tf.distribute.ParameterServerStrategy(resolver)
 coordinator = tf.distribute.coordinator.ClusterCoordinator(strategy)
 print(json.dumps([one_by_one(api) for api in (PLAIN, gs)]), flush=True)
-at_once()
+at_once("at_once", 40)
+print("killed?", flush=True)
+sys.stdin.readline()
+at_once("after_a_death", 12)
 print("done", flush=True)
 os._exit(0)
