@@ -112,3 +112,17 @@ def test_now_and_then(recorder, recorded):
         "w": ("blocked", "Round", "y = tf.round(y)"),
         "dropped": ("unused", "", "loss = tf.reduce_sum(y)"),
     }
+
+
+def test_once(recorder, recorded):
+    """What had a gradient in other steps, and is not read in this one, is not used in it."""
+    w, dropped = tf.Variable([1.0]), tf.Variable([2.0])
+    for number in range(6):
+        with gs.GradientTape() as tape:
+            y = w * 3.0
+            if number != 4:
+                y = y + dropped
+            loss = tf.reduce_sum(y)
+        tape.gradient(loss, [w, dropped])
+    (cause,) = recorded().losses[0].causes
+    assert (cause.kind, cause.detail, cause.first_step) == ("unused", "not_now", 4)
