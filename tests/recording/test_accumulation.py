@@ -9,7 +9,7 @@ import tensorflow as tf
 
 import tb_gradscope as gs
 from tb_gradscope.format.statistics import State, Statistic
-from tests.recording.optimizers import MODES, in_mode, train
+from tests.recording.optimizers import GRAPHS, MODES, in_mode, train
 
 MICRO = [1.0, 2.0, 6.0, -3.0, 0.0, 0.0, 9.0]
 
@@ -31,7 +31,7 @@ def accumulated(mode, gradients=MICRO, build=True, **options):
 @pytest.mark.parametrize("build", [True, False])
 def test_updates_are_of_the_mean_of_the_micro_batches(mode, build, recorded):
     variable = accumulated(mode, build=build)
-    assert float(variable) == 0
+    assert float(variable.numpy()) == 0
     (found,) = recorded().optimizers
     assert found.accumulation == 3
     assert found.label.batch == "accumulated"
@@ -42,7 +42,7 @@ def test_updates_are_of_the_mean_of_the_micro_batches(mode, build, recorded):
     assert found.update_norms.tolist() == [[1.5], [0.5]]
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", GRAPHS)
 def test_the_cadence_is_that_of_updates(mode, logdir):
     with gs.record(logdir, every=2, on_error="raise"):
         accumulated(mode, gradients=[1.0] * 15)
@@ -51,7 +51,10 @@ def test_the_cadence_is_that_of_updates(mode, logdir):
     assert run.optimizers[0].steps.tolist() == [2, 8, 14]
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.skipif(
+    keras.version().startswith("3.3."), reason="this Keras clips each micro-batch instead"
+)
+@pytest.mark.parametrize("mode", GRAPHS)
 def test_clipping_is_that_of_what_is_accumulated(mode, recorded):
     accumulated(mode, clipnorm=2.0)
     (clip,) = recorded().clips
@@ -62,7 +65,7 @@ def test_clipping_is_that_of_what_is_accumulated(mode, recorded):
     assert clip.clipped.tolist() == [1, 1]
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", GRAPHS)
 def test_gradients_of_a_tape_are_micro_batches(mode, recorded):
     optimizer = keras.optimizers.SGD(0.1, gradient_accumulation_steps=2)
     train(gs.watch_optimizer(optimizer), mode, gs.GradientTape, steps=4)
@@ -77,7 +80,7 @@ def test_gradients_of_a_tape_are_micro_batches(mode, recorded):
     )
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", GRAPHS)
 def test_sparse_gradients(mode, recorded):
     table = keras.Variable(np.zeros((3, 1), np.float32), name="table")
     optimizer = keras.optimizers.SGD(1.0, gradient_accumulation_steps=2)

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 import tb_gradscope as gs
 from tb_gradscope.format.statistics import State, Statistic
-from tests.recording.optimizers import INPUTS, LABELS, MODES, in_mode, make_model, train
+from tests.recording.optimizers import GRAPHS, INPUTS, LABELS, MODES, in_mode, make_model, train
 
 
 def scaled(inner, initial=2.0**10, growth=2000):
@@ -63,7 +63,7 @@ def test_skipped_steps_are_counted_and_marked(mode, every, logdir):
     assert not clip.nonfinite.any()
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", GRAPHS)
 def test_a_fixed_scale(mode, recorded):
     fixed = keras.optimizers.SGD(0.1, loss_scale_factor=64.0)
     train(gs.watch_optimizer(fixed), mode, gs.GradientTape, steps=2)
@@ -75,7 +75,7 @@ def test_a_fixed_scale(mode, recorded):
     np.testing.assert_allclose(run.optimizers[0].values, plain.values, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("mode", ["eager", "graph"])
+@pytest.mark.parametrize("mode", GRAPHS)
 def test_parts_of_a_scaled_sum(mode, recorded):
     variable = tf.Variable(3.0, name="v")
     optimizer = gs.watch_optimizer(scaled(keras.optimizers.SGD(0.1)))
