@@ -38,7 +38,9 @@ def is_due(call: int, every: int) -> bool:
 
     "auto" records the first 128 calls, then every 2nd up to 256, every 4th up
     to 512 and so on: 64 records for each doubling of the training's length,
-    under 1,000 for a million steps.
+    under 1,000 for a million steps. What lies between, the sentinel looks at: see
+    `sentinel`, which adds at most 32 records for each doubling, and one for each
+    variable whose gradient is not finite for the first time.
 
     Args:
       call: number of the call, the first is 0.

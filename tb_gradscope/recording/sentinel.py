@@ -34,6 +34,8 @@ _MARGIN = float(np.log(3.0))
 
 _ROUTINE = 8  # calls, a power of two, from one that is judged in any case to the next
 
+_SHAPES = 4  # kinds of eager calls with a look of their own; the others share one
+
 _RECORDS = 16  # in the first calls, and as many for each doubling
 _REST = 16  # calls from one spike that is recorded to the next
 
@@ -133,7 +135,9 @@ class Sentinel:
 
     def look_now(self, watched: Watched, call: int) -> Seen:
         """Looks at an eager call."""
-        layout = watched.layout
+        layout = watched.layout(any_shape=False)
+        if layout not in self._compiled and len(self._compiled) >= _SHAPES:
+            layout = watched.layout(any_shape=True)
         compiled = self._compiled.get(layout)
         if compiled is None:
             compiled = self._compiled[layout] = self._compile(layout)

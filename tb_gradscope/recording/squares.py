@@ -23,11 +23,14 @@ class Watched:
     def __init__(self, gradients: list[Any]) -> None:
         self.values = [_values_of(gradient) for gradient in gradients]
 
-    @property
-    def layout(self) -> Hashable:
-        """What a compiled look depends on."""
+    def layout(self, any_shape: bool) -> Hashable:
+        """Returns what a compiled look depends on.
+
+        Args:
+          any_shape: let it serve all shapes; small gradients are not measured together then.
+        """
         return tuple(
-            None if value is None else (value.dtype, _shape_to_compile(value))
+            None if value is None else (value.dtype, None if any_shape else _shape(value))
             for value in self.values
         )
 
@@ -87,7 +90,7 @@ def _values_of(gradient: Any) -> Any:
     return tf.concat([tf.reshape(part, [-1]) for part in numbers], 0)
 
 
-def _shape_to_compile(value: Any) -> Any:
+def _shape(value: Any) -> Any:
     """Returns the shape of a small tensor; large ones are measured alike, whatever their shape."""
     return tuple(value.shape) if is_small(value) else None
 

@@ -218,6 +218,23 @@ def test_zero_and_missing_gradients_are_no_news(way, logdir):
     assert reasons(logdir) == {0: "CADENCE"}
 
 
+def test_eager_gradients_of_many_shapes_share_a_look(logdir, monkeypatch):
+    compiled = []
+    original = Sentinel._compile
+    monkeypatch.setattr(
+        Sentinel, "_compile", lambda self, layout: compiled.append(layout) or original(self, layout)
+    )
+    with gs.record(logdir, every=1000, on_error="raise"):
+        for size in range(1, 30):
+            inputs = tf.ones([size])
+            with gs.GradientTape() as tape:
+                tape.watch(inputs)
+                loss = tf.reduce_sum(inputs * (NAN if size == 20 else 1.0))
+            tape.gradient(loss, inputs)
+    assert reasons(logdir) == {0: "CADENCE", 19: "NONFINITE", 20: "NONFINITE"}
+    assert len(compiled) == 5
+
+
 def test_a_pattern_of_none_never_seen_is_recorded(logdir):
     weight, other = tf.Variable(1.0), tf.Variable(1.0)
     with gs.record(logdir, every=1000, on_error="raise"):
