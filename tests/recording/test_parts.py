@@ -588,3 +588,29 @@ def test_a_part_goes_on_where_the_total_is_traced_again(recorded):
 def _forget():
     yield
     failure.forget_said()
+
+
+def test_xla_may_round_otherwise_where_there_are_parts(recorded):
+    """It fuses what the forward pass computes in another way, once the parts read it as well."""
+
+    def train(tape):
+        layers = [tf.Variable(tf.random.stateless_normal([16, 16], [n, 1]) * 0.3) for n in range(4)]
+        rows = tf.random.stateless_normal([8, 16], [9, 9])
+
+        @tf.function(jit_compile=True)
+        def step():
+            with tape() as t:
+                hidden = rows
+                for weights in layers:
+                    hidden = tf.nn.gelu(hidden @ weights) + tf.sin(hidden)
+                one, two = tf.reduce_mean((hidden - rows) ** 2), tf.reduce_mean(tf.exp(hidden))
+            gradients = t.gradient({"one": one, "two": two}, layers)
+            for weights, gradient in zip(layers, gradients, strict=True):
+                weights.assign_sub(0.01 * gradient)
+
+        for _ in range(10):
+            step()
+        return [weights.numpy() for weights in layers]
+
+    for ours, theirs in zip(train(gs.GradientTape), train(tf.GradientTape), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-6 * np.abs(theirs).max())
