@@ -13,6 +13,7 @@ from tensorflow.python.framework import config
 import tb_gradscope as gs
 from tests.recording import keras_models as models
 
+pytestmark = pytest.mark.slow
 of = functools.partial
 
 
@@ -41,30 +42,28 @@ def fit(make, callbacks=(), policy="float32", **options):
     return model, (models.bits(model), history.history)
 
 
+def clipping():
+    return models.two_outputs(optimizer=keras.optimizers.Adam(0.01, global_clipnorm=0.1))
+
+
+def accumulating():
+    return models.dense(optimizer=keras.optimizers.Adam(0.01, gradient_accumulation_steps=2))
+
+
 SITUATIONS = {
-    "default": (models.dense, {}),
-    "several steps at once": (of(models.dense, steps_per_execution=2), {}),
+    "validated and resumed": (
+        models.dense,
+        {"validation_split": 0.4, "initial_epoch": 1, "epochs": 3},
+    ),
+    "several steps at once, ragged": (of(models.dense, steps_per_execution=2), {"batch_size": 7}),
     "jit": (of(models.own_step, jit_compile=True), {}),
-    "jit auto": (of(models.dense, jit_compile="auto"), {"epochs": 1}),
-    "ragged last batch": (models.dense, {"batch_size": 7}),
     "class weights": (of(models.dense, loss="binary_crossentropy"), {"class_weight": {0: 1, 1: 3}}),
-    "sample weights": (models.dense, {"sample_weight": np.linspace(0, 1, models.ROWS)}),
-    "two outputs": (models.two_outputs, {}),
+    "two outputs, clipped": (clipping, {}),
     "two outputs, eager": (of(models.two_outputs, run_eagerly=True), {}),
+    "two outputs, float16": (models.two_outputs, {"policy": "mixed_float16"}),
     "own step, eager": (of(models.own_step, run_eagerly=True), {}),
     "gan": (models.gan, {}),
-    "float16, two outputs": (models.two_outputs, {"policy": "mixed_float16"}),
-    "bfloat16": (models.dense, {"policy": "mixed_bfloat16"}),
-    "accumulation": (
-        lambda: models.dense(optimizer=keras.optimizers.Adam(gradient_accumulation_steps=2)),
-        {},
-    ),
-    "clipping": (
-        lambda: models.two_outputs(optimizer=keras.optimizers.Adam(global_clipnorm=0.1)),
-        {},
-    ),
-    "validation": (models.dense, {"validation_split": 0.4}),
-    "resumed": (models.dense, {"initial_epoch": 1, "epochs": 3}),
+    "accumulation, bfloat16": (accumulating, {"policy": "mixed_bfloat16"}),
 }
 
 
