@@ -70,6 +70,7 @@ def tested(cell: Cell, python: Path, tests: Path, chosen: list[str]) -> tuple[st
     shutil.rmtree(log, ignore_errors=True)
     trained, problem = run(cell, [python, "-I", _HERE / "train.py", log], HOME)
     if trained != 0:
+        shutil.rmtree(log, ignore_errors=True)
         return f"FAILED: {problem}", False
     Path(f"{log}.txt").write_text(view.report(python, str(log)), encoding="utf-8")
     return (last if not code else f"FAILED: {last}"), not code
