@@ -11,6 +11,7 @@ import tensorflow as tf
 
 import tb_gradscope as gs
 from tb_gradscope.format.statistics import State, Statistic
+from tb_gradscope.recording import optimizer_internals
 from tests.recording.optimizers import (
     GRAPHS,
     INPUTS,
@@ -243,6 +244,23 @@ def test_the_first_update_that_is_not_finite_is_recorded(mode, logdir):
     assert found.steps.tolist() == [0, 5]
     assert (found.values[1, :, Statistic.STATE] == State.NAN).all()
     assert found.applied.tolist() == [1, 6]
+
+
+@pytest.mark.parametrize("missing", ["is_compiled", "applications", "outer_of"])
+def test_without_a_private_name_training_is_the_same(missing, monkeypatch, logdir):
+    """What a TensorFlow or Keras that has moved one of them costs: a detail."""
+    answers = {"is_compiled": True, "applications": None, "outer_of": None}
+    make = SITUATIONS["adamw_ema"]
+    plain = make()
+    expected = state(train(plain, "graph"), plain)
+    monkeypatch.setattr(optimizer_internals, missing, lambda *_: answers[missing])
+    with gs.record(logdir, every=2, on_error="raise"):
+        watched = watch(make)
+        assert_same(state(train(watched, "graph"), watched), expected)
+    (run,) = gs.load(logdir).runs.values()
+    (found,) = run.optimizers
+    assert found.steps.tolist() == [0, 2, 4, 6]
+    assert (found.update_norms > 0).all()
 
 
 def test_it_stays_the_object_it_was(tmp_path):
