@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
+import functools
 from typing import Any
 
 import tensorflow as tf
@@ -43,13 +45,13 @@ def explain(
     """
     targets = [part for part in tf.nest.flatten(target, expand_composites=True) if _is_tensor(part)]
     spelled = _spelled(caller, len(found))
-    missing = [
-        Missing(
-            found[position],
-            _rebound(spelled[position], found[position], names[position], caller, were_variables),
+    missing = []
+    for position in positions:
+        source = found[position]
+        asked = _Asked(
+            spelled[position], source, names[position], names[position] in were_variables
         )
-        for position in positions
-    ]
+        missing.append(Missing(source, functools.partial(_rebound, asked, caller)))
     watched = {id(variable.handle) for variable in log.watched_variables()}
     where = _loss_line_in_source(caller)
     symbolic = [part for part in targets if windows.is_symbolic(part)]
@@ -78,21 +80,31 @@ def _spelled(caller: place.Caller, count: int) -> list[ast.expr | None]:
     return [argument] * count
 
 
-def _rebound(
-    expression: ast.expr | None,
-    source: Any,
-    name: str,
-    caller: place.Caller,
-    were_variables: frozenset[str],
-) -> Line | None:
+@dataclasses.dataclass(frozen=True)
+class _Asked:
+    """How a source was asked for.
+
+    Attributes:
+      expression: how the source code spells it, None if unknown.
+      source: itself.
+      name: what it is called.
+      was_variable: a variable had that name at any time.
+    """
+
+    expression: ast.expr | None
+    source: Any
+    name: str
+    was_variable: bool
+
+
+def _rebound(asked: _Asked, caller: place.Caller) -> Line | None:
     """Returns where the name of a source was bound to a tensor, None if it was not."""
-    was_variable = name in were_variables
-    if sources.is_variable(source):
+    expression, was_variable = asked.expression, asked.was_variable
+    if sources.is_variable(asked.source):
         # Asked for by another name than the one under which it is used.
-        expression = rebinding.parsed(name)
+        expression, was_variable = rebinding.parsed(asked.name), True
         if expression is None or not _is_tensor(rebinding.value_of(expression, caller.frame)):
-            return None
-        was_variable = True
+            return rebinding.stand_in(asked.source, caller.frame, caller.file, caller.line)
     if expression is None:
         return None
     return rebinding.rebound_at(expression, caller.frame, caller.file, caller.line, was_variable)

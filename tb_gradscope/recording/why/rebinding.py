@@ -5,14 +5,18 @@ from __future__ import annotations
 import ast
 import contextlib
 import inspect
+from collections.abc import Iterator
 from types import FrameType
 from typing import Any
+
+import tensorflow as tf
 
 from tb_gradscope.recording import place, sources
 from tb_gradscope.recording.why import program
 from tb_gradscope.recording.why.lines import Line
 
 _MAKERS = ("variable", "add_weight", "get_variable", "parameter")
+_DEEPEST, _MOST = 3, 500
 _FIRST = ("__init__", "build", "setUp", "__new__")
 
 
@@ -36,6 +40,60 @@ def rebound_at(
         owner = value_of(expression.value, frame)
         return _of_attribute(expression, owner, file, was_variable)
     return None
+
+
+def stand_in(variable: Any, frame: FrameType, file: str, line: int) -> Line | None:
+    """Returns where a name that once held a variable was bound to a tensor of its shape.
+
+    For variables that are used under another name than they have themselves. None
+    where the source shows no such line, or several.
+    """
+    found: set[Line] = set()
+    for name, value in [*frame.f_globals.items(), *place.locals_of(frame)]:
+        if _is_like(value, variable):
+            rebound = _of_name(name, frame, file, line, was_variable=False)
+            found |= {rebound} if rebound is not None else set()
+    for owner, attribute in _attributes(frame, variable):
+        expression = ast.Attribute(ast.Name("self", ast.Load()), attribute, ast.Load())
+        rebound = _of_attribute(expression, owner, file, was_variable=False)
+        found |= {rebound} if rebound is not None else set()
+    return found.pop() if len(found) == 1 else None
+
+
+def _attributes(frame: FrameType, variable: Any) -> Iterator[tuple[Any, str]]:
+    """Yields objects within reach of a frame, and which attribute is like the variable."""
+    waiting = [value for _, value in [*frame.f_globals.items(), *place.locals_of(frame)]]
+    seen: set[int] = set()
+    for _ in range(_DEEPEST):
+        deeper: list[Any] = []
+        for value in waiting[:_MOST]:
+            held = value.__dict__ if _is_object(value) else None
+            if not isinstance(held, dict) or id(value) in seen:
+                continue
+            seen.add(id(value))
+            for name, inner in list(held.items())[:_MOST]:
+                if _is_like(inner, variable):
+                    yield value, name
+                deeper += inner if isinstance(inner, list | tuple) else [inner]
+        waiting = deeper
+
+
+def _is_object(value: Any) -> bool:
+    return (
+        not isinstance(value, type)
+        and hasattr(value, "__dict__")
+        and not hasattr(value, "__spec__")
+        and not isinstance(value, tf.Tensor | tf.Variable)
+        and type(value).__module__ != "builtins"
+    )
+
+
+def _is_like(value: Any, variable: Any) -> bool:
+    return (
+        isinstance(value, tf.Tensor)
+        and value.dtype == variable.dtype
+        and value.shape == variable.shape
+    )
 
 
 def _of_name(name: str, frame: FrameType, file: str, line: int, was_variable: bool) -> Line | None:

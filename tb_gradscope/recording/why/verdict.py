@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
@@ -37,11 +39,17 @@ class Missing:
 
     Attributes:
       source: the variable or tensor.
-      rebound: where its name was bound to a tensor instead, None if it was not.
+      find_rebound: returns where its name was bound to a tensor instead, None if it
+        was not. That takes a search.
     """
 
     source: Any
-    rebound: Line | None = None
+    find_rebound: Callable[[], Line | None]
+
+    @functools.cached_property
+    def rebound(self) -> Line | None:
+        """Where its name was bound to a tensor instead."""
+        return self.find_rebound()
 
     @property
     def is_variable(self) -> bool:
@@ -231,9 +239,9 @@ class _Court:
         left = self._left(position)
         if left is not None:
             return left
-        rebound = self._missing[position].rebound
-        if not (serving or idle) and rebound is not None:
-            return Cause("overwritten", rebound, detail="used")
+        one = self._missing[position]
+        if not (serving or idle) and one.rebound is not None:
+            return Cause("overwritten", one.rebound, detail="used")
         if idle or serving:
             return Cause("unused", self._loss, detail="read", other=_first_line(idle))
         if self._may_be_read_before():

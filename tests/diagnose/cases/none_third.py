@@ -72,6 +72,49 @@ def attribute_rebound_while_training(Tape):
     return step
 
 
+@CASES("overwritten", KERAS_ISSUE + "18525, a layer overwrites its own weight in call", modes="e")
+def layer_overwrites_its_weight(Tape):
+    import keras
+
+    class Masked(keras.layers.Layer):
+        def build(self, shape):
+            self.kernel = self.add_weight(shape=(4, 2), name="kernel")
+            self.mask = np.ones([4, 2], np.float32)
+
+        def call(self, x):
+            self.kernel = self.kernel * self.mask  # <--
+            return tf.matmul(x, self.kernel)
+
+    def step():
+        layer = Masked()
+        layer.build((None, 4))
+        variables, gradients = list(layer.trainable_variables), None
+        for _ in range(3):
+            with Tape() as tape:
+                loss = tf.reduce_mean(layer(X) ** 2)
+            gradients = tape.gradient(loss, variables)
+        return gradients
+
+    return step
+
+
+@CASES("overwritten", STACK + ", variables named otherwise than their names", modes="e")
+def named_variables_rebound(Tape):
+    def step():
+        W = tf.Variable(np.ones([4, 1], np.float32), name="kernel")
+        trainable, gradients = [W], None
+        for _ in range(3):
+            with Tape() as tape:
+                loss = tf.reduce_mean((tf.matmul(X, W) - Y) ** 2)
+            gradients = tape.gradient(loss, trainable)
+            if gradients[0] is None:
+                break
+            W = W - 0.1 * gradients[0]  # <--
+        return gradients
+
+    return step
+
+
 @CASES("blocked", STACK + ", a helper turns tensors into arrays", modes="e")
 def helper_to_numpy(Tape):
     w = variable(4, 1)
