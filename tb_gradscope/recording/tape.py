@@ -150,7 +150,9 @@ class GradientTape(tf.GradientTape):
         """As `tf.GradientTape.gradient`, and recorded.
 
         Args:
-          target: as in TensorFlow.
+          target: as in TensorFlow. The values of a dict, whose sum is differentiated,
+            are recorded as parts too, see `losses`; written where it is passed, the
+            sum is called "total".
           sources: as in TensorFlow.
           output_gradients: as in TensorFlow.
           unconnected_gradients: as in TensorFlow; what is None is recorded as None.
