@@ -32,6 +32,12 @@ CELLS = (
     Cell("newest", "3.13", _NEWEST),
     Cell("old-tensorflow", "3.12", ("tensorflow==2.16.*", "tensorboard==2.16.*")),
     Cell("new-tensorflow", "3.11", ("tensorflow==2.21.*", "tensorboard==2.21.*")),
-    Cell("oldest-viewer", "3.10", ("tensorboard==2.16.*", "protobuf==4.25.0"), trains=False),
+    # TensorBoard 2.16 itself does not start with NumPy 2.
+    Cell(
+        "oldest-viewer",
+        "3.10",
+        ("tensorboard==2.16.*", "protobuf==4.25.0", "numpy<2"),
+        trains=False,
+    ),
     Cell("newest-viewer", "3.13", ("tensorboard==2.21.*", "protobuf>=7"), trains=False),
 )
