@@ -95,11 +95,11 @@ def test_every_tape_of_a_step_is_recorded(callback, recorded):
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"run_eagerly": True}, {"steps_per_execution": 2}, {"jit_compile": True}],
-    ids=["graph", "eager", "several steps", "jit"],
+    [{"run_eagerly": True}, {"steps_per_execution": 2}, {"jit_compile": True}],
+    ids=["eager", "several steps", "jit"],
 )
 def test_steps_are_batches_over_all_epochs(options, callback, recorded):
-    fit(models.own_step(**options), callback, epochs=2)
+    fit(models.own_step(**{"run_eagerly": False, **options}), callback, epochs=2)
     assert steps(recorded()) == {"error": list(range(2 * BATCHES))}
 
 
@@ -115,7 +115,7 @@ def test_every_nth_batch(tmp_path, recorded):
 
 
 def test_a_second_fit_goes_on(callback, recorded):
-    model = models.own_step()
+    model = models.own_step(run_eagerly=False)
     fit(model, callback)
     fit(model)
     fit(model, callback)
@@ -157,8 +157,9 @@ def test_the_default_directory_is_that_of_the_tensorboard_callback(tmp_path, mon
     assert list(gs.load("logs").runs) == ["train"]
 
 
-@pytest.mark.parametrize("is_first", [True, False], ids=["before", "after"])
-@pytest.mark.parametrize("update_freq", ["epoch", "batch"])
+@pytest.mark.parametrize(
+    ("update_freq", "is_first"), [("epoch", True), ("batch", False)], ids=["before", "after"]
+)
 def test_records_go_through_the_writer_of_a_tensorboard_callback(
     update_freq, is_first, tmp_path, recorded
 ):
@@ -166,7 +167,8 @@ def test_records_go_through_the_writer_of_a_tensorboard_callback(
     ours = gs.KerasCallback(every=1, on_error="raise")
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        fit(models.own_step(), *([ours, board] if is_first else [board, ours]))
+        model = models.own_step(run_eagerly=False)
+        fit(model, *([ours, board] if is_first else [board, ours]))
     assert said(caught) == []
     assert steps(recorded()) == {"error": [0, 1, 2]}
     (file,) = (tmp_path / "train").glob("events*")
@@ -275,7 +277,7 @@ def test_a_model_compiled_anew_while_it_is_trained(callback, recorded):
                 self.model.compile(keras.optimizers.SGD(0.01))
                 self.model.make_train_function()
 
-    fit(models.own_step(), callback, Recompiles(), epochs=2)
+    fit(models.own_step(run_eagerly=False), callback, Recompiles(), epochs=2)
     assert steps(recorded()) == {"error": [0, 1, 2, 3, 4, 5]}
 
 
@@ -312,7 +314,7 @@ class Raises(keras.callbacks.Callback):
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
 def test_an_exception_in_another_callback(error, tmp_path, recorded):
-    model = models.own_step()
+    model = models.own_step(run_eagerly=False)
     model.make_train_function()
     plain = model.train_function
     callback = gs.KerasCallback(tmp_path, every=1, on_error="raise")

@@ -90,9 +90,11 @@ def test_each_loss_has_the_gradient_it_adds_to_the_total(options, callback, rows
         assert found[name] == pytest.approx(by_variable, rel=1e-4), name
 
 
-def test_parts_say_what_they_are_part_of(callback, tmp_path):
-    fit(models.two_outputs(), callback)
+def test_parts_say_what_they_are_part_of(tmp_path):
+    callback = gs.KerasCallback(tmp_path, every=2, on_error="raise")
+    fit(models.two_outputs(run_eagerly=True), callback, epochs=2)
     (run,) = gs.load(tmp_path).runs.values()
+    assert len({tuple(loss.steps) for loss in run.losses}) == 1  # together with the total
     parts = {loss.name: loss.part_of for loss in run.losses}
     assert parts == {"loss": "", "a_loss": "loss", "b_loss": "loss", "regularization": "loss"}
     assert {loss.where.code for loss in run.losses} == {
@@ -100,14 +102,8 @@ def test_parts_say_what_they_are_part_of(callback, tmp_path):
     }
 
 
-def test_parts_are_recorded_with_their_total(tmp_path):
-    fit(models.two_outputs(), gs.KerasCallback(tmp_path, every=2, on_error="raise"), epochs=2)
-    (run,) = gs.load(tmp_path).runs.values()
-    assert len({tuple(loss.steps) for loss in run.losses}) == 1
-
-
 def test_one_loss_alone_is_no_sum(callback, rows):
-    fit(models.dense(), callback)
+    fit(models.dense(run_eagerly=True), callback)
     assert list(rows()) == ["loss"]
 
 
@@ -124,7 +120,7 @@ def test_add_loss_and_regularizers_are_told_apart(callback, rows):
     keras.utils.set_random_seed(1)
     hidden = keras.layers.Dense(6, kernel_regularizer="l2", name="hidden")
     model = keras.Sequential([keras.Input((4,)), hidden, Noisy(), keras.layers.Dense(1)])
-    model.compile("sgd", "mse")
+    model.compile("sgd", "mse", run_eagerly=True)
     expected = norms(model, lambda p, y: l2(model))
     fit(model, callback)
     found = rows()
@@ -139,7 +135,12 @@ def test_outputs_by_name(callback, rows):
     inputs = keras.Input((4,))
     heads = {name: keras.layers.Dense(1, name=name)(inputs) for name in ("depth", "angle")}
     model = keras.Model(inputs, heads)
-    model.compile("sgd", {"depth": "mse", "angle": "mae"}, loss_weights={"depth": 1, "angle": 2})
+    model.compile(
+        "sgd",
+        {"depth": "mse", "angle": "mae"},
+        loss_weights={"depth": 1, "angle": 2},
+        run_eagerly=True,
+    )
     x, y = models.data()
     model.fit(x, {"depth": y, "angle": y}, verbose=0, callbacks=[callback])
     assert set(rows()) == {"loss", "depth_loss", "angle_loss"}
@@ -153,7 +154,7 @@ def test_a_compute_loss_of_the_programs_own_has_one_row(callback, rows):
     keras.utils.set_random_seed(1)
     inputs = keras.Input((4,))
     model = Own(inputs, [keras.layers.Dense(1)(inputs), keras.layers.Dense(1)(inputs)])
-    model.compile("sgd", "mse")
+    model.compile("sgd", "mse", run_eagerly=True)
     fit(model, callback)
     assert list(rows()) == ["loss"]
 
@@ -178,7 +179,7 @@ def test_a_step_of_the_programs_own_that_sums_no_further_has_parts(callback, row
         heads = [keras.layers.Dense(1, name=name)(inputs) for name in ("a", "b")]
         model = Own(inputs, heads)
         model.factor = factor
-        model.compile("sgd", "mse")
+        model.compile("sgd", "mse", run_eagerly=True)
         fit(model, callback)
         return list(rows())
 
@@ -188,5 +189,5 @@ def test_a_step_of_the_programs_own_that_sums_no_further_has_parts(callback, row
 
 def test_a_keras_that_does_not_tell_its_losses(callback, rows, monkeypatch):
     monkeypatch.setattr("tb_gradscope.recording.keras_internals.compiled_losses", lambda model: [])
-    fit(models.two_outputs(), callback)
+    fit(models.two_outputs(run_eagerly=True), callback)
     assert list(rows()) == ["loss"]
