@@ -49,7 +49,10 @@ def stand_in(variable: Any, frame: FrameType, file: str, line: int) -> Line | No
     where the source shows no such line, or several.
     """
     found: set[Line] = set()
-    for name, value in [*frame.f_globals.items(), *place.locals_of(frame)]:
+    named = [*frame.f_globals.items(), *place.locals_of(frame)]
+    if any(value is variable for _, value in named):
+        return None  # its name holds it still
+    for name, value in named:
         if _is_like(value, variable):
             rebound = _of_name(name, frame, file, line, was_variable=False)
             found |= {rebound} if rebound is not None else set()

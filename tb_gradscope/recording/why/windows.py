@@ -121,10 +121,6 @@ class TapeLog:
                 return event.line
         return found
 
-    def begins_at(self, world: int = EAGER) -> int:
-        """Returns before which operation the tape was first opened."""
-        return next((event.at.get(world, -1) for event in self._events if event.kind == OPEN), -1)
-
 
 def _world(node: Node) -> int:
     return EAGER if node.graph is None else id(node.graph())

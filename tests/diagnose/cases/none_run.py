@@ -1,4 +1,7 @@
-"""Runs programs without a gradient and reads back what was found out about them."""
+"""Runs programs without a gradient and reads back what was found out about them.
+
+`python -m tests.diagnose.cases.none_run` prints how many answers are right.
+"""
 
 from __future__ import annotations
 
@@ -97,3 +100,17 @@ def table() -> list[tuple[str, str, int, int, int, int]]:
                 )
             )
     return rows
+
+
+def markdown() -> str:
+    """Returns the table as Markdown."""
+    lines = [
+        "| programs | run | number | cause found | cause right | line right too |",
+        "|---|---|---|---|---|---|",
+    ]
+    lines += ["| " + " | ".join(map(str, row)) + " |" for row in table()]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    print(markdown())

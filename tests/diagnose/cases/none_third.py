@@ -329,6 +329,20 @@ def moving_average_network(Tape):
     return step
 
 
+@CASES("unused", "a name used again is no cause", modes="e")
+def name_used_again(Tape):
+    def step():
+        spare = tf.Variable(np.ones([4, 1], np.float32), name="extra")
+        w = tf.Variable(np.ones([4, 1], np.float32), name="weights")
+        kept = [w]
+        w = tf.nn.softmax(w, axis=0)
+        with Tape() as tape:
+            loss = tf.reduce_mean(tf.matmul(X, kept[0]) ** 2)  # <--
+        return tape.gradient(loss, [spare, *kept])
+
+    return step
+
+
 @CASES("unused", STACK + ", optimizer step between two losses is no path")
 def after_an_update(Tape):
     a, b = variable(4, 1), variable(4, 1)
