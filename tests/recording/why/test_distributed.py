@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -41,6 +42,7 @@ def test_each_replica_has_its_causes(tmp_path):
         check=True,
         capture_output=True,
         timeout=240,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
     runs = gs.load(tmp_path / "log").runs
     assert sorted(runs) == ["eager", "graph"]
