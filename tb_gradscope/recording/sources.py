@@ -39,7 +39,7 @@ def handle_of(source: Any) -> Any | None:
     """Returns the resource handle of a variable, None for anything else."""
     if not is_variable(source):
         return None
-    variable = getattr(source, "value", None) if _is_keras(source) else source
+    variable: Any = getattr(source, "value", None) if _is_keras(source) else source
     copies = isinstance(variable, tf.distribute.DistributedValues)
     if copies and tf.distribute.in_cross_replica_context():
         variable = variable.values[0]  # between the replicas all copies are the same
