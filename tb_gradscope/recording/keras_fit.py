@@ -35,6 +35,7 @@ class Fit:
         self._made: Any = None
         self._step: Any = None
         self._armed: Any = None
+        self._is_shown = False
 
     def is_of(self, model: Any) -> bool:
         """Tells whether this is the model."""
@@ -97,14 +98,25 @@ class Fit:
             self._restore()
             try:
                 with self._recording_step(model), self._recording_outside(model):
-                    return self._made(*args, **kwargs)
+                    logs = self._made(*args, **kwargs)
             except (StopIteration, tf.errors.OutOfRangeError):
                 raise  # the end of the data
             except BaseException:
                 self.end()
                 raise
+            self._show(model)
+            return logs
 
         return train_function
+
+    def _show(self, model: Any) -> None:
+        """Lets a TensorBoard callback look at the graph of the first batch, up to Keras 3.6.
+
+        It expects that the train function is a `tf.function`, and was called.
+        """
+        if not self._is_shown and hasattr(self._plain, "function_spec"):
+            self._is_shown = True
+            self._armed = vars(model)[_FUNCTION] = self._made
 
     @contextlib.contextmanager
     def _recording_step(self, model: Any) -> Iterator[None]:

@@ -8,13 +8,10 @@ from typing import Any
 import keras
 
 from tb_gradscope.recording import keras_internals
-from tb_gradscope.recording.destination import (
-    DirectoryRecorder,
-    directory_of_this_worker,
-    run_before,
-)
+from tb_gradscope.recording.destination import DirectoryRecorder, run_before
 from tb_gradscope.recording.failure import contained, say_once
 from tb_gradscope.recording.host import HOST
+from tb_gradscope.recording.worker import directory_of_this_worker
 from tb_gradscope.recording.writer import Writer
 
 _DEFAULT = "logs"  # as keras.callbacks.TensorBoard has it
