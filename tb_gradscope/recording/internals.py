@@ -116,7 +116,11 @@ def _behind_replicas() -> tuple[int, FrameType] | None:
             if at is None:
                 break
             if at.f_code.co_name == "_call_for_each_replica":
-                if any(other is thread for other in at.f_locals.get("threads", ())):
+                found = at.f_locals
+                threads = found.get("threads", ())
+                if sys.version_info < (3, 13):
+                    found.clear()  # a copy that stays with the frame, and keeps tensors alive
+                if any(other is thread for other in threads):
                     return identifier, at
                 break
             at = at.f_back
