@@ -116,7 +116,9 @@ def remove_op_callback(callback: OpCallback) -> None:
     with contextlib.suppress(ImportError, AttributeError, KeyError):
         from tensorflow.python.framework import op_callbacks
 
-        op_callbacks.remove_op_callback(callback)
+        # Only in eager code does TensorFlow undo all of it, and a function may be traced here.
+        with tf.init_scope():
+            op_callbacks.remove_op_callback(callback)
 
 
 def called_graph(frame: FrameType) -> Any | None:

@@ -8,7 +8,7 @@ import weakref
 import numpy as np
 import pytest
 import tensorflow as tf
-from tensorflow.python.eager import context
+from tensorflow.python.eager import context, execute
 from tensorflow.python.framework import ops
 
 import tb_gradscope as gs
@@ -149,6 +149,21 @@ class TestObserving:
             assert self.is_hooked()
         assert not self.callbacks()
         assert not self.is_hooked()
+
+    def test_ends_where_the_steps_are_in_a_graph(self, recorder):
+        w = tf.Variable([1.0])
+
+        @tf.function
+        def step():
+            with gs.GradientTape() as tape:
+                loss = tf.reduce_sum(w * 2.0)
+            return tape.gradient(loss, [w])
+
+        assert self.callbacks()
+        step()
+        assert not self.callbacks()
+        assert not self.is_hooked()
+        assert execute.execute is execute.quick_execute
 
     @pytest.mark.filterwarnings("ignore:.*records nowhere")
     def test_nothing_is_observed_without_a_recording(self):
