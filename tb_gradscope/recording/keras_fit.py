@@ -10,6 +10,7 @@ from typing import Any
 import tensorflow as tf
 
 from tb_gradscope.recording import keras_step
+from tb_gradscope.recording.failure import say_once
 from tb_gradscope.recording.keras_recorder import FitRecorder
 from tb_gradscope.recording.keras_step import Destination
 
@@ -36,6 +37,7 @@ class Fit:
         self._step: Any = None
         self._armed: Any = None
         self._is_shown = False
+        self._has_trained = False
 
     def is_of(self, model: Any) -> bool:
         """Tells whether this is the model."""
@@ -72,7 +74,13 @@ class Fit:
         self._restore()
         if self._destination is not None:
             self._destination.end()
+        was_recording = self.recorder.is_recording
         self.recorder.end()
+        if was_recording and self._has_trained and not self.recorder.has_recorded:
+            say_once(
+                "gs.KerasCallback recorded nothing: the model's train_step takes no gradient of a "
+                "tf.GradientTape, or is a tf.function that was traced before."
+            )
 
     def _restore(self) -> None:
         model = self._model()
@@ -104,6 +112,7 @@ class Fit:
             except BaseException:
                 self.end()
                 raise
+            self._has_trained = True
             self._show(model)
             return logs
 

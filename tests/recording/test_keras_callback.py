@@ -417,6 +417,20 @@ def test_without_keras():
     assert "ImportError: tb_gradscope.KerasCallback records model.fit and needs" in done.stderr
 
 
+def test_a_step_that_takes_no_gradient_here(callback, tmp_path):
+    class Traced(models.OwnStep):
+        @tf.function
+        def train_step(self, data):
+            return super().train_step(data)
+
+    model = Traced()
+    model.compile("sgd")
+    fit(model)
+    with pytest.warns(gs.GradscopeWarning, match="recorded nothing: .* was traced before"):
+        fit(model, callback)
+    assert model.optimizer.iterations == 6
+
+
 def test_a_callback_is_copied_while_it_records(callback):
     copies = []
     keep = keras.callbacks.LambdaCallback(
