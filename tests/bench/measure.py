@@ -224,13 +224,17 @@ def _kernels_of(run: Run) -> int | None:
 def _floor(gradients: list[Any]) -> float:
     """Returns the seconds of one pass over the memory of the gradients."""
 
+    def one_pass(total: Any, values: Sequence[Any]) -> Any:
+        return total + tf.add_n([tf.nn.l2_loss(value) for value in values])
+
     def passes(*values: Any) -> Any:
-        total = tf.constant(0.0)
-        for _ in range(_PASSES):
-            # One after the other: otherwise they are found to be the same and done once.
-            with tf.control_dependencies([total]):
-                total = tf.add_n([tf.nn.l2_loss(value) for value in values])
-        return total
+        # A loop: unrolled, the passes are found to be the same and done once.
+        return tf.while_loop(
+            lambda done, total: done < _PASSES,
+            lambda done, total: (done + 1, one_pass(total, values)),
+            (0, tf.constant(0.0)),
+            parallel_iterations=1,
+        )[1]
 
     in_graph = tf.function(passes)
     in_graph(*gradients)
