@@ -25,6 +25,8 @@ PROTO := tb_gradscope/format/gradscope
 SCHEMA := plugin_frontend/src/api/schema.gen.ts
 PAGE_SOURCES := plugin_frontend/vite.config.ts \
   $(shell find plugin_frontend/src -type f ! -name '*.test.*')
+# A file of tests is run by one process; each takes some 2 GB.
+PARALLEL ?= -n 2 --dist loadfile
 ARGS ?=
 
 # npm's own tools ask the PATH for `node`.
@@ -44,10 +46,10 @@ demo: $(STAMPS)/demo $(PAGE)
 test: $(STAMPS)/dev $(PAGE) browser
 	@[ -t 1 ] || export NO_COLOR=1; \
 	page=0; (cd plugin_frontend && npm test) || page=$$?; \
-	$(PY) -m pytest $(ARGS) && exit $$page
+	$(PY) -m pytest $(PARALLEL) $(ARGS) && exit $$page
 
 test-python: $(STAMPS)/dev $(PAGE) browser
-	@$(PY) -m pytest $(ARGS)
+	@$(PY) -m pytest $(PARALLEL) $(ARGS)
 
 test-page: $(STAMPS)/npm
 	@cd plugin_frontend && npm test -- $(ARGS)
