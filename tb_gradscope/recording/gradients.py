@@ -97,7 +97,9 @@ def observe_gradients(
     descriptions = [description, *compared.descriptions]
     call = observe(recorder, descriptions, payloads, none, is_repeat=is_repeat, watch=gradients)
     if parts is not None:
-        parts.record(call, description, found, none)
+        for each, part in parts.record(call, description, found, none):
+            if any(each.none):
+                explain_missing(recorder, each, part.tensors, found, each.none, log, caller)
     return description
 
 

@@ -116,7 +116,7 @@ class Sum:
 
     def record(
         self, call: Counted, total: Description, found: list[Any], none: tuple[bool, ...]
-    ) -> None:
+    ) -> list[tuple[Description, Target]]:
         """Records the parts of one call of the total, if it is due.
 
         In a graph this is a branch of its own, which needs nothing of the total's
@@ -128,9 +128,13 @@ class Sum:
           total: describes its series.
           found: flat sources.
           none: which of them got no gradient from the total.
+
+        Returns:
+          What each part's series is of, with the gradients known to be None while
+          tracing, and what was differentiated for it; nothing where none is recorded.
         """
         if tf.executing_eagerly() and not (call.due and self.mirror.is_ready):
-            return
+            return []
         parts = list(self.parts.values())
         try:
             passes = self.mirror.passes([part.target for part in parts], found, none)
@@ -139,9 +143,11 @@ class Sum:
                 f"tb_gradscope: the parts of {total.schema.name!r} are not recorded: {error}. "
                 "The total is."
             )
-            return
+            return []
         descriptions = _described(call.recorder, total, self.parts, passes)
         record(call, descriptions, functools.partial(_payloads, passes, parts, found))
+        targets = [part.target for part in parts]
+        return list(zip(descriptions, targets, strict=False))
 
 
 _known: contextvars.ContextVar[Callable[[Any], dict[str, Target]]] = contextvars.ContextVar(

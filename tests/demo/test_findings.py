@@ -22,8 +22,8 @@ FINDINGS = {
     "half_precision": [],
     "keras_fit": [
         ("warning", "domination", None, "pixels_loss"),
-        ("info", "none", "unknown", "digit_loss"),
-        ("info", "none", "unknown", "pixels_loss"),
+        ("info", "none", "unused", "digit_loss"),
+        ("info", "none", "unused", "pixels_loss"),
     ],
     "vanishing": [("warning", "vanishing", None, "loss")],
     "exploding": [
