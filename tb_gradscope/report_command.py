@@ -14,6 +14,7 @@ from typing import Any
 from tb_gradscope.diagnose.thresholds import ThresholdError, Thresholds
 
 _FOUND = 1
+_NOTHING_TO_JUDGE = 2
 
 
 def add_to(commands: Any) -> None:
@@ -25,7 +26,7 @@ def add_to(commands: Any) -> None:
         "norm of each loss's gradient for each variable at the last step, what clipping and the "
         "optimizer did, and which gradients are missing. "
         "Exit status: 0; 1 with --fail-on where something was found; 2 where LOGDIR or the "
-        "configuration cannot be read.",
+        "configuration cannot be read, or with --fail-on there is no run to judge.",
     )
     parser.add_argument("logdir", metavar="LOGDIR")
     parser.add_argument(
@@ -77,6 +78,8 @@ def _report(options: argparse.Namespace) -> int:
         width = shutil.get_terminal_size(fallback=(100, 24)).columns
         coloured = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
         print(text.report(history, found, width, coloured), end="", flush=True)
+    if not history.runs and options.fail_on != "never":
+        return _NOTHING_TO_JUDGE
     return _FOUND if options.fail_on != "never" and report.stands(found, options.fail_on) else 0
 
 

@@ -92,6 +92,12 @@ def test_exit_code(logdir, run, fail_on, code):
     assert done.stdout.startswith(f"Run {run}")
 
 
+def test_nothing_to_judge_is_no_success(logdir, tmp_path):
+    assert report(logdir, "--run", "nosuch", "--fail-on", "error").returncode == 2
+    assert report(tmp_path, "--fail-on", "warning").returncode == 2
+    assert report(tmp_path).returncode == 0
+
+
 def test_a_log_directory_that_cannot_be_read(tmp_path):
     assert report(tmp_path / "none", "--fail-on", "error").returncode == 2
 

@@ -57,7 +57,7 @@ def message(loss: str, variables: str, when: str, reason: Reason, other: str | N
     if reason.other is not None and reason.other.line and reason.cause in _OTHER:
         text += f"; {_OTHER[reason.cause]} {_short(reason.other)}"
     if other is not None:
-        text += f"; the loss {other} does reach it"
+        text += f"; {other} does reach it"
     return text + "."
 
 

@@ -22,8 +22,8 @@ import numpy as np
 
 from tb_gradscope.diagnose import words
 from tb_gradscope.diagnose.finding import Finding, Kind, Pattern, Severity, Span, where
-from tb_gradscope.diagnose.norms import Mask
-from tb_gradscope.diagnose.spans import ever_in, state_span
+from tb_gradscope.diagnose.norms import Mask, norms_of
+from tb_gradscope.diagnose.spans import ever_in, span_of, state_span
 from tb_gradscope.diagnose.thresholds import Thresholds
 from tb_gradscope.format.history import LossHistory, RunHistory
 from tb_gradscope.format.record import is_absent
@@ -33,6 +33,9 @@ _STATES: tuple[tuple[State, Kind, str], ...] = (
     (State.NAN, "nan", "NaN"),
     (State.INF, "inf", "Inf"),
 )
+
+_BEFORE = 4  # records that show a growth
+_GROWN = 100
 
 
 def nonfinite(run: RunHistory, thresholds: Thresholds) -> Iterator[Finding]:
@@ -50,6 +53,8 @@ def nonfinite(run: RunHistory, thresholds: Thresholds) -> Iterator[Finding]:
         for state, onset in onsets.items():
             other = next((one for each, one in onsets.items() if each != state), None)
             yield _finding(run, loss, onset, other)
+        if not onsets or _broken_loss(loss)[~_broken(loss)].any():
+            yield from _loss_alone(loss, thresholds)
 
 
 class _Onset:
@@ -82,7 +87,8 @@ def _finding(run: RunHistory, loss: LossHistory, onset: _Onset, other: _Onset | 
     first = f"first {onset.word}" if exact else f"{onset.word} first seen"
     text = f"The gradient of {words.loss_name(loss)} is not finite: {first} at step {onset.step}"
     if finite:
-        text += f", in {words.named(names)}; the other {finite} were finite"
+        # The last in the order of the forward pass is what the backward pass reached first.
+        text += f", in {words.named(names[::-1])} ({finite} others were finite)"
     else:
         text += f", in all {len(names)} variables" if len(names) > 1 else f", in {names[0]}"
     text += {
@@ -95,7 +101,8 @@ def _finding(run: RunHistory, loss: LossHistory, onset: _Onset, other: _Onset | 
         text += f" It was {other.word} before, from step {other.step} on."
     text += _of_the_loss(loss, onset.step)
     if ruined:
-        text += f" {words.named(ruined)} itself is not finite since."
+        itself = "itself is" if len(ruined) == 1 else "themselves are"
+        text += f" {words.named(ruined)} {itself} not finite since."
     spread = _spread(run, onset.step)
     return Finding(
         kind=onset.kind,
@@ -104,7 +111,7 @@ def _finding(run: RunHistory, loss: LossHistory, onset: _Onset, other: _Onset | 
         variables=tuple(names),
         span=span,
         message=text + (f" {spread}" if spread else ""),
-        advice=_advice(names[-1], bool(finite), onset.word),
+        advice=_advice(loss, names[-1], bool(finite), onset),
         where=where(loss.where),
         evidence={
             "threshold": None,
@@ -124,6 +131,42 @@ def _of_the_loss(loss: LossHistory, step: int) -> str:
     if np.isfinite(value):
         return f" The loss itself was still finite ({words.amount(value)})."
     return f" The loss itself was {words.amount(value)}." if known or np.isinf(value) else ""
+
+
+def _broken_loss(loss: LossHistory) -> Mask:
+    """Tells in which records the loss itself was NaN or Inf, but for steps left out."""
+    values = loss.loss_values
+    if not np.isfinite(values).any():  # its value may just not be known
+        return np.zeros(len(values), bool)
+    return ~np.isfinite(values) & ~np.isin(loss.steps, loss.skipped_steps)
+
+
+def _loss_alone(loss: LossHistory, thresholds: Thresholds) -> Iterator[Finding]:
+    """Yields a loss that is not finite while its gradients are."""
+    alone = _broken_loss(loss) & ~_broken(loss)
+    if not alone.any():
+        return
+    span = span_of(loss.steps, alone)
+    first = float(loss.loss_values[np.flatnonzero(alone)[0]])
+    kind: Kind = "nan" if np.isnan(first) else "inf"
+    name = f" {words.loss_name(loss)}"
+    yield Finding(
+        kind=kind,
+        severity="error" if span.pattern in ("all", "from") else "warning",
+        loss=loss.name,
+        variables=(),
+        span=span,
+        message=(
+            f"The loss{name if name != ' loss' else ''} itself is {words.amount(first)} "
+            f"{words.when(span)}, though its gradients are finite."
+        ),
+        advice=(
+            "Its value takes no part in the gradient, so training may look well: look for a log of "
+            "what is below zero, or a division by zero, in the loss."
+        ),
+        where=where(loss.where),
+        evidence={"threshold": None, "loss": str(first)},
+    )
 
 
 def _finite_at(loss: LossHistory, onset: _Onset) -> int:
@@ -194,7 +237,15 @@ def _count(loss: LossHistory, onset: _Onset, statistic: Statistic) -> int | None
     return int(np.nan_to_num(loss.values[at[0], onset.columns, statistic]).sum())
 
 
-def _advice(reached: str, some_finite: bool, word: str) -> str:
+def _advice(loss: LossHistory, reached: str, some_finite: bool, onset: _Onset) -> str:
+    whole = norms_of(loss).whole[loss.steps < onset.step]
+    whole = whole[np.isfinite(whole) & (whole > 0)]
+    if len(whole) >= _BEFORE and whole[-1] >= _GROWN * np.median(whole[: len(whole) // 2]):
+        return (
+            "The gradients had grown without bounds before, so lower the learning rate (or warm it "
+            "up), and clip with gs.clip_by_global_norm."
+        )
+    word = onset.word
     if some_finite:
         return (
             f"Look at what stands between {reached} and the loss: a log, a division, a sqrt or a "

@@ -62,7 +62,8 @@ def record(
       on_finding: called, on a thread of ours, with each new `Finding` of severity
         error or warning. The first errors are logged ("tb_gradscope") in any case.
       stop_on: "error" or "warning" sets `should_stop` of what is returned at the
-        first such finding; it is for the training loop to look at.
+        first such finding; it is for the training loop to look at. Records are
+        judged when they are written, half a second after the step at the latest.
       on_error: "warn" to warn once and let training go on when recording fails;
         "raise" for tests.
 
@@ -89,6 +90,7 @@ class DirectoryRecorder(Recorder):
     and then goes on in the same directory.
 
     Attributes:
+      warns_if_empty: say so if nothing was recorded at all.
       logdir: the directory; workers other than the chief record below it.
     """
 
@@ -116,6 +118,7 @@ class DirectoryRecorder(Recorder):
             )
         live = Live(on_finding, stop_on)
         super().__init__(cadence.parse_every(every), on_error, sentinel=sentinel, live=live)
+        self.warns_if_empty = True
         self.logdir = os.fspath(logdir)
         if not self.logdir:
             raise ValueError("gs.record(''): expected the path of a log directory.")
@@ -160,7 +163,7 @@ class DirectoryRecorder(Recorder):
         was_recording = self.is_recording
         with contained(f"closing the event file in {self.logdir!r}", self.on_error):
             self.close()
-        if error is None and was_recording and not self.has_recorded:
+        if error is None and was_recording and not self.has_recorded and self.warns_if_empty:
             say_once(
                 f"gs.record({self.logdir!r}) recorded nothing: no gradient() of a gs.GradientTape "
                 "and no clip function was called in it. A tf.function records where it was first "

@@ -49,7 +49,7 @@ class Live:
         self._on_finding = on_finding
         self._stop_on = stop_on
         self._losses: dict[str, _Latest] = {}
-        self._said: set[tuple[str, str | None, str]] = set()
+        self._said: dict[tuple[str, str | None], int] = {}
         self._records = 0
         self._next = 8
 
@@ -88,10 +88,12 @@ class Live:
 
     def _judge(self) -> None:
         for finding in judge.findings(self._run()):
-            key = (finding.kind, finding.loss, finding.severity)
-            if key in self._said or finding.severity == "info":
+            if finding.severity == "info":
                 continue
-            self._said.add(key)
+            key, rank = (finding.kind, finding.loss), SEVERITIES.index(finding.severity)
+            if self._said.get(key, len(SEVERITIES)) <= rank:
+                continue  # what was an error once is not said again as a warning
+            self._said[key] = rank
             if finding.severity == "error":
                 where = f" [{finding.where.file}:{finding.where.line}]" if finding.where else ""
                 _LOGGER.error("%s%s %s", finding.message, where, finding.advice)

@@ -130,8 +130,8 @@ class Sum:
           none: which of them got no gradient from the total.
 
         Returns:
-          What each part's series is of, with the gradients known to be None while
-          tracing, and what was differentiated for it; nothing where none is recorded.
+          What each part's series is of, with the gradients that are None, and what was
+          differentiated for it; nothing where none is recorded.
         """
         if tf.executing_eagerly() and not (call.due and self.mirror.is_ready):
             return []
@@ -145,9 +145,13 @@ class Sum:
             )
             return []
         descriptions = _described(call.recorder, total, self.parts, passes)
-        record(call, descriptions, functools.partial(_payloads, passes, parts, found))
-        targets = [part.target for part in parts]
-        return list(zip(descriptions, targets, strict=False))
+        missing: list[tuple[bool, ...]] = []
+        record(call, descriptions, functools.partial(_payloads, passes, parts, found, missing))
+        known = [
+            dataclasses.replace(description, none=one)
+            for description, one in zip(descriptions, missing, strict=False)
+        ]
+        return list(zip(known, [part.target for part in parts], strict=False))
 
 
 _known: contextvars.ContextVar[Callable[[Any], dict[str, Target]]] = contextvars.ContextVar(
@@ -253,8 +257,11 @@ def _describe(recorder: Recorder, total: Description, parts: dict[str, Part]) ->
     return [*described, *compared]
 
 
-def _payloads(passes: Passes, parts: list[Part], found: list[Any]) -> list[Any]:
+def _payloads(
+    passes: Passes, parts: list[Part], found: list[Any], missing: list[tuple[bool, ...]]
+) -> list[Any]:
     gradients = passes.run()
+    missing[:] = [tuple(one is None for one in each) for each in gradients]
     between = cosines(gradients, found)
     compared = [
         tf.transpose(between[:, index, _others_of(index)]) for index in range(1, len(parts))

@@ -34,13 +34,20 @@ def shorten(text: str, width: int) -> str:
     return f"{head}…{tail}"
 
 
-def wrapped(text: str, width: int, indent: str = "  ") -> str:
-    """Returns the text in lines of a width, the later ones indented twice."""
+def wrapped(text: str, width: int, indent: str = "  ", hanging: str | None = None) -> str:
+    """Returns the text in lines of a width.
+
+    Args:
+      text: what to say.
+      width: of a line.
+      indent: of the first line.
+      hanging: of the later ones; twice `indent` if None.
+    """
     return textwrap.fill(
         clean(text),
         max(width, 20),
         initial_indent=indent,
-        subsequent_indent=indent * 2,
+        subsequent_indent=indent * 2 if hanging is None else hanging,
         break_long_words=False,
         break_on_hyphens=False,
     )

@@ -9,6 +9,7 @@ from tb_gradscope.view.terminal import clean, wrapped
 
 _COLOURS = {"error": "\x1b[1;31m", "warning": "\x1b[1;33m", "info": "\x1b[1;36m"}
 _END = "\x1b[0m"
+_INDENT = " " * 6
 
 
 def lines(findings: Sequence[Finding], width: int, coloured: bool) -> Iterator[str]:
@@ -27,8 +28,8 @@ def lines(findings: Sequence[Finding], width: int, coloured: bool) -> Iterator[s
         yield text
         if finding.where is not None:
             code = f"  {clean(finding.where.code)}" if finding.where.code else ""
-            yield f"      {clean(finding.where.file)}:{finding.where.line}{code}"
-        yield wrapped(clean(finding.advice), width, "      ")
+            yield f"{_INDENT}{clean(finding.where.file)}:{finding.where.line}{code}"
+        yield wrapped(clean(finding.advice), width, _INDENT, _INDENT)
 
 
 def _kind(finding: Finding) -> str:

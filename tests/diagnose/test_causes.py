@@ -25,7 +25,7 @@ def test_an_operation_without_gradient():
     reason = Reason("blocked", PLACE, "no_gradient")
     assert say(reason, "kl") == (
         "recon has no gradient for enc/kernel at step 0: every path to it runs through ArgMin, "
-        "which has no gradient (train.py:36); the loss kl does reach it."
+        "which has no gradient (train.py:36); kl does reach it."
     )
     assert "straight-through" in causes.advice(reason)
 

@@ -39,7 +39,7 @@ def test_the_first_that_the_backward_pass_reached():
     (one,) = found(histories.loss(norms))
     assert one.variables == ("v0", "v1")
     assert one.evidence["first_in_backward_order"] == "v1"
-    assert "the other 2 were finite" in one.message
+    assert "in v1 and v0 (2 others were finite)" in one.message
     assert "between v1 and the loss" in one.advice
 
 
@@ -71,6 +71,28 @@ def test_what_comes_and_goes():
     (one,) = found(histories.loss(norms))
     assert (one.kind, one.severity, one.span.pattern) == ("inf", "warning", "intermittent")
     assert (one.span.first, one.span.last, one.span.count) == (5, 30, 3)
+
+
+def test_a_loss_that_is_not_finite_though_its_gradients_are():
+    values = np.ones(20, np.float32)
+    values[8:] = NAN
+    (one,) = found(histories.loss(histories.noise(20, 2), loss_values=values))
+    assert (one.kind, one.severity, one.variables) == ("nan", "error", ())
+    assert one.message == (
+        "The loss itself is NaN from step 8 on, though its gradients are finite."
+    )
+
+
+def test_a_loss_whose_value_is_not_known_is_no_finding():
+    values = np.full(20, NAN, np.float32)
+    assert not found(histories.loss(histories.noise(20, 2), loss_values=values))
+
+
+def test_what_had_exploded_before():
+    norms = np.geomspace(1, 1e9, 20)[:, None] * histories.noise(20, 2)
+    norms[15:] = NAN
+    (one,) = found(histories.loss(norms))
+    assert "lower the learning rate" in one.advice
 
 
 def test_a_single_record_is_judged():
