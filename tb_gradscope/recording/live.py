@@ -17,6 +17,7 @@ from tb_gradscope.format.causes import causes
 from tb_gradscope.format.history import Label, LossHistory, Place, RunHistory, Variable
 from tb_gradscope.format.record import COUNTED, GradientRecord
 from tb_gradscope.format.statistics import STATISTIC_COUNT, State, Statistic
+from tb_gradscope.recording.failure import say_once
 
 _LOGGER = logging.getLogger("tb_gradscope")
 _MOST_FLOATS = 1 << 20  # 4 MB of the latest records of each loss
@@ -100,7 +101,16 @@ class Live:
             if self._stop_on in SEVERITIES[SEVERITIES.index(finding.severity) :]:
                 self.should_stop = True
             if self._on_finding is not None:
-                self._on_finding(finding)
+                self._tell(self._on_finding, finding)
+
+    def _tell(self, on_finding: OnFinding, finding: Finding) -> None:
+        try:
+            on_finding(finding)
+        except Exception as error:  # it is the program's, but runs on a thread of ours
+            say_once(
+                f"tb_gradscope: the function given as on_finding raised {type(error).__name__}: "
+                f"{error}. Training and recording go on."
+            )
 
     def _run(self) -> RunHistory:
         names: dict[str, Variable] = {}
