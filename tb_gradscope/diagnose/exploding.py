@@ -30,6 +30,7 @@ from tb_gradscope.diagnose.norms import (
     Values,
     log10,
     median,
+    names_of,
     norms_of,
     rank_correlation,
 )
@@ -90,7 +91,7 @@ def _growth(run: RunHistory, norms: Norms, thresholds: Thresholds) -> Iterator[F
     onset = _onset(logs[:, worst], float(early[worst]))
     ratio = float(10 ** growth[worst])
     broken = bool(np.isnan(norms.whole[-1]))
-    variables = _names(run, loss, found)
+    variables = names_of(run, loss, found)
     severity: Severity = "error" if ratio >= 100 * thresholds.growth or broken else "warning"
     span = Span(int(steps[onset]), int(loss.steps[-1]), "from", count - onset)
     yield Finding(
@@ -101,7 +102,7 @@ def _growth(run: RunHistory, norms: Norms, thresholds: Thresholds) -> Iterator[F
         span=span,
         message=(
             f"The gradient of {words.loss_name(loss)} explodes: the norm for "
-            f"{words.named((_name(run, loss, worst),))} has grown {words.times(ratio)} since "
+            f"{names_of(run, loss, [worst])[0]} has grown {words.times(ratio)} since "
             f"step {span.first} and still grows ({words.amount(10 ** float(early[worst]))} -> "
             f"{words.amount(10 ** float(late[worst]))})"
             + (f", and that of {len(found) - 1} more." if len(found) > 1 else ".")
@@ -133,7 +134,7 @@ def _spikes(run: RunHistory, norms: Norms, thresholds: Thresholds) -> Iterator[F
     ratio = float(10 ** (whole[peak] - usual))
     share = norms.norms[peak] / max(norms.whole[peak], 1e-300)
     columns = np.flatnonzero(np.nan_to_num(share) >= 0.3)
-    culprits = _names(run, loss, columns.tolist())
+    culprits = names_of(run, loss, columns.tolist())
     span = span_of(loss.steps, above)
     after_is_broken = bool(np.isnan(norms.whole[at[-1] :]).any())
     held = _is_clipped(run, loss)
@@ -197,12 +198,12 @@ def _initial(run: RunHistory, norms: Norms, thresholds: Thresholds) -> Iterator[
         kind="exploding",
         severity="warning",
         loss=loss.name,
-        variables=_names(run, loss, found.tolist()),
+        variables=names_of(run, loss, found.tolist()),
         span=span,
         message=(
             f"The gradient of {words.loss_name(loss)} is far too large "
             f"{'in the first steps' if begins[worst] else 'from the first step on'}: for "
-            f"{_name(run, loss, worst)} {ratio}"
+            f"{names_of(run, loss, [worst])[0]} {ratio}"
             + (f", and so for {len(found) - 1} more." if len(found) > 1 else ".")
         ),
         advice=(
@@ -266,11 +267,3 @@ def _is_clipped(run: RunHistory, loss: LossHistory) -> bool:
         bool(len(clip.clipped) and clip.clipped[-1] and names & set(clip.variables))
         for clip in run.clips
     )
-
-
-def _name(run: RunHistory, loss: LossHistory, column: int) -> str:
-    return str(run.variables[loss.variables[column]].name)
-
-
-def _names(run: RunHistory, loss: LossHistory, columns: list[int]) -> tuple[str, ...]:
-    return tuple(_name(run, loss, column) for column in columns)

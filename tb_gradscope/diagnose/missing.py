@@ -17,7 +17,8 @@ from collections.abc import Iterator
 
 from tb_gradscope.diagnose import causes, words
 from tb_gradscope.diagnose.finding import Cause, Finding, Severity, Span, where
-from tb_gradscope.diagnose.spans import ever_in, state_span
+from tb_gradscope.diagnose.norms import names_of
+from tb_gradscope.diagnose.spans import spans_in
 from tb_gradscope.diagnose.thresholds import Thresholds
 from tb_gradscope.format.history import LossHistory, RunHistory
 from tb_gradscope.format.record import COUNTED
@@ -41,11 +42,8 @@ def missing(run: RunHistory, thresholds: Thresholds) -> Iterator[Finding]:
     alive = {id(loss): _alive(loss) for loss in run.losses}
     for loss in run.losses:
         groups: dict[_Missing, list[int]] = {}
-        for column in ever_in(loss, State.NONE):
+        for column, span in spans_in(loss, State.NONE).items():
             position = int(loss.variables[column])
-            span = state_span(loss, column, State.NONE)
-            if span is None:
-                continue
             other = next(
                 (one.name for one in run.losses if one is not loss and position in alive[id(one)]),
                 None,
@@ -63,7 +61,7 @@ def missing(run: RunHistory, thresholds: Thresholds) -> Iterator[Finding]:
 def _finding(
     run: RunHistory, loss: LossHistory, group: _Missing, columns: list[int], everything: bool
 ) -> Finding:
-    names = tuple(run.variables[loss.variables[column]].name for column in columns)
+    names = names_of(run, loss, columns)
     return Finding(
         kind="none",
         severity=_severity(group, everything),

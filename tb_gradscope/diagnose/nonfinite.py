@@ -22,8 +22,8 @@ import numpy as np
 
 from tb_gradscope.diagnose import words
 from tb_gradscope.diagnose.finding import Finding, Kind, Pattern, Severity, Span, where
-from tb_gradscope.diagnose.norms import Mask, norms_of
-from tb_gradscope.diagnose.spans import ever_in, span_of, state_span
+from tb_gradscope.diagnose.norms import Mask, names_of, norms_of
+from tb_gradscope.diagnose.spans import span_of, spans_in
 from tb_gradscope.diagnose.thresholds import Thresholds
 from tb_gradscope.format.history import LossHistory, RunHistory
 from tb_gradscope.format.record import is_absent
@@ -43,18 +43,12 @@ def nonfinite(run: RunHistory, thresholds: Thresholds) -> Iterator[Finding]:
     for loss in run.losses:
         onsets = {}
         for state, kind, word in _STATES:
-            spans = {
-                column: span
-                for column in ever_in(loss, state)
-                if (span := state_span(loss, column, state)) is not None
-            }
-            if spans:
+            if spans := spans_in(loss, state):
                 onsets[state] = _Onset(state, kind, word, spans)
         for state, onset in onsets.items():
             other = next((one for each, one in onsets.items() if each != state), None)
             yield _finding(run, loss, onset, other)
-        if not onsets or _broken_loss(loss)[~_broken(loss)].any():
-            yield from _loss_alone(loss, thresholds)
+        yield from _loss_alone(loss)
 
 
 class _Onset:
@@ -76,7 +70,7 @@ class _Onset:
 
 
 def _finding(run: RunHistory, loss: LossHistory, onset: _Onset, other: _Onset | None) -> Finding:
-    names = [run.variables[loss.variables[column]].name for column in onset.columns]
+    names = names_of(run, loss, onset.columns)
     finite = _finite_at(loss, onset)
     span = _span(loss, onset)
     ruined = _ruined(run, loss)
@@ -108,7 +102,7 @@ def _finding(run: RunHistory, loss: LossHistory, onset: _Onset, other: _Onset | 
         kind=onset.kind,
         severity=severity,
         loss=loss.name,
-        variables=tuple(names),
+        variables=names,
         span=span,
         message=text + (f" {spread}" if spread else ""),
         advice=_advice(loss, names[-1], bool(finite), onset),
@@ -141,7 +135,7 @@ def _broken_loss(loss: LossHistory) -> Mask:
     return ~np.isfinite(values) & ~np.isin(loss.steps, loss.skipped_steps)
 
 
-def _loss_alone(loss: LossHistory, thresholds: Thresholds) -> Iterator[Finding]:
+def _loss_alone(loss: LossHistory) -> Iterator[Finding]:
     """Yields a loss that is not finite while its gradients are."""
     alone = _broken_loss(loss) & ~_broken(loss)
     if not alone.any():
@@ -189,14 +183,14 @@ def _span(loss: LossHistory, onset: _Onset) -> Span:
     return Span(onset.step, onset.last, pattern, onset.most)
 
 
-def _ruined(run: RunHistory, loss: LossHistory) -> list[str]:
+def _ruined(run: RunHistory, loss: LossHistory) -> tuple[str, ...]:
     """Names the variables that held finite numbers once, and in the last record do not."""
     weights = loss.values[:, :, Statistic.VARIABLE_NORM]
     if not len(weights):
-        return []
+        return ()
     ruined = ~np.isfinite(weights[-1]) & np.isfinite(weights[0])
     asked = loss.values[-1, :, Statistic.STATE] != State.ABSENT
-    return [run.variables[loss.variables[c]].name for c in np.flatnonzero(ruined & asked)]
+    return names_of(run, loss, np.flatnonzero(ruined & asked).tolist())
 
 
 def _broken_to_the_end(loss: LossHistory, step: int) -> bool:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Iterable
 
 import numpy as np
 import numpy.typing as npt
 
-from tb_gradscope.format.history import LossHistory
+from tb_gradscope.format.history import LossHistory, RunHistory
 from tb_gradscope.format.statistics import Reason, State, Statistic
 
 Values = npt.NDArray[np.float64]
@@ -61,6 +62,11 @@ def norms_of(loss: LossHistory) -> Norms:
         states=states,
         regular=regular,
     )
+
+
+def names_of(run: RunHistory, loss: LossHistory, columns: Iterable[int]) -> tuple[str, ...]:
+    """Returns the names of the variables of a loss at these columns."""
+    return tuple(run.variables[loss.variables[column]].name for column in columns)
 
 
 def median(values: Values) -> Values:

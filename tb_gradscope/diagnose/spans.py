@@ -35,22 +35,19 @@ def span_of(steps: Steps, here: Mask, asked: Mask | None = None) -> Span:
     return Span(first, last, pattern, len(at))
 
 
-def ever_in(loss: LossHistory, state: State) -> list[int]:
-    """Returns the columns of the variables that were ever in one of COUNTED."""
-    columns: list[int] = np.flatnonzero(loss.first_seen[:, COUNTED.index(state)] != -1).tolist()
-    return columns
-
-
-def state_span(loss: LossHistory, column: int, state: State) -> Span | None:
-    """Returns when a variable's gradient was in one of COUNTED, None for never.
+def spans_in(loss: LossHistory, state: State) -> dict[int, Span]:
+    """Returns when each variable's gradient was in one of COUNTED, by column; none for never.
 
     Exact however TensorBoard sampled the records: totals and first and last
     steps are stored apart from them.
     """
+    ever = np.flatnonzero(loss.first_seen[:, COUNTED.index(state)] != -1)
+    return {column: _state_span(loss, column, state) for column in ever.tolist()}
+
+
+def _state_span(loss: LossHistory, column: int, state: State) -> Span:
     counted = COUNTED.index(state)
     first, last = int(loss.first_seen[column, counted]), int(loss.last_seen[column, counted])
-    if first == -1:
-        return None
     count, asked = int(loss.state_counts[column, counted]), int(loss.asked[column])
     if loss.traced_only or count >= asked:
         return Span(first, last, "all", count)

@@ -20,7 +20,15 @@ import numpy as np
 
 from tb_gradscope.diagnose import words
 from tb_gradscope.diagnose.finding import Finding, Span, where
-from tb_gradscope.diagnose.norms import Norms, Values, log10, median, norms_of, rank_correlation
+from tb_gradscope.diagnose.norms import (
+    Norms,
+    Values,
+    log10,
+    median,
+    names_of,
+    norms_of,
+    rank_correlation,
+)
 from tb_gradscope.diagnose.roles import role
 from tb_gradscope.diagnose.thresholds import Thresholds
 from tb_gradscope.format.history import RunHistory
@@ -71,7 +79,7 @@ def _profile(
         and float(median(median(relative[-len(half) :]))) < _SMALL
     ):
         return []
-    names = [run.variables[loss.variables[column]].name for column in columns]
+    names = names_of(run, loss, columns)
     small = tuple(
         name
         for name, value in zip(names, typical, strict=True)

@@ -24,8 +24,9 @@ import numpy as np
 
 from tb_gradscope.diagnose import words
 from tb_gradscope.diagnose.finding import Finding, Severity, Span, where
+from tb_gradscope.diagnose.norms import names_of
 from tb_gradscope.diagnose.roles import role
-from tb_gradscope.diagnose.spans import ever_in, state_span
+from tb_gradscope.diagnose.spans import spans_in
 from tb_gradscope.diagnose.thresholds import Thresholds
 from tb_gradscope.format.history import LossHistory, RunHistory
 from tb_gradscope.format.statistics import State, Statistic
@@ -37,9 +38,8 @@ def zero(run: RunHistory, thresholds: Thresholds) -> Iterator[Finding]:
     """Yields groups of variables whose gradients are zero for good."""
     for loss in run.losses:
         groups: dict[tuple[int, str], list[tuple[int, Span]]] = {}
-        for column in ever_in(loss, State.ZERO):
-            span = state_span(loss, column, State.ZERO)
-            if span is None or span.pattern not in ("all", "from"):
+        for column, span in spans_in(loss, State.ZERO).items():
+            if span.pattern not in ("all", "from"):
                 continue
             if _last(loss, column, State.ZERO) >= thresholds.min_records:
                 groups.setdefault((span.first, span.pattern), []).append((column, span))
@@ -50,7 +50,7 @@ def zero(run: RunHistory, thresholds: Thresholds) -> Iterator[Finding]:
 
 
 def _finding(run: RunHistory, loss: LossHistory, columns: list[int], span: Span) -> Finding:
-    names = tuple(run.variables[loss.variables[column]].name for column in columns)
+    names = names_of(run, loss, columns)
     asked = int(np.count_nonzero(loss.values[-1, :, Statistic.STATE] != State.ABSENT))
     whole = len(columns) == asked
     behind = _zero_kernels(run, loss, columns) if span.pattern == "all" else []
