@@ -9,6 +9,7 @@ import { count, percent, visible } from '../model/text';
 import { FractionChart, NormChart } from './clip-charts';
 import { ClipTable } from './clip-table';
 import { Shares } from './shares';
+import { TryAgain } from './try-again';
 import { useLoaded } from './use-loaded';
 import { useSeen } from './use-seen';
 import { Where } from './where';
@@ -100,14 +101,7 @@ function SiteNumbers({ store, shown, source, clip, totals }: SiteProps & { total
   const [answer, retry] = useLoaded(() => source.clip(run, clip), [run, clip.id]);
   const [asTable, setAsTable] = useState(false);
   if (answer.failure) {
-    return (
-      <p>
-        {answer.failure}{' '}
-        <button type="button" class="button" onClick={retry}>
-          Try again
-        </button>
-      </p>
-    );
+    return <TryAgain failure={answer.failure} retry={retry} />;
   }
   const numbers = answer.value;
   if (!numbers) return <p class="muted">Loading…</p>;

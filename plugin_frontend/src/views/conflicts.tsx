@@ -20,6 +20,7 @@ import { CosineTable } from './cosine-table';
 import { Diverging } from './diverging';
 import { Empty } from './empty';
 import { Keys } from './keys';
+import { TryAgain } from './try-again';
 import { useLoaded } from './use-loaded';
 
 interface Props {
@@ -54,14 +55,7 @@ export function Conflicts({ store, shown, source }: Props) {
     );
   }
   if (answer.failure) {
-    return (
-      <p class="sheet">
-        {answer.failure}{' '}
-        <button type="button" class="button" onClick={retry}>
-          Try again
-        </button>
-      </p>
-    );
+    return <TryAgain failure={answer.failure} retry={retry} class="sheet" />;
   }
   const chosen = chosenPair(tracks, store.pair.value);
   if (!answer.value || !chosen) return <p class="nothing">Loading…</p>;

@@ -8,6 +8,7 @@ import { ColumnName } from './column-name';
 import { Diverging, Ends } from './diverging';
 import { Name } from './name';
 import { FilterBox } from './tools';
+import { TryAgain } from './try-again';
 import { useLoaded } from './use-loaded';
 
 interface Props {
@@ -43,14 +44,7 @@ export function CosineTable({ store, shown, source, pair }: Props) {
         </h3>
         <FilterBox store={store} />
       </div>
-      {answer.failure && (
-        <p>
-          {answer.failure}{' '}
-          <button type="button" class="button" onClick={retry}>
-            Try again
-          </button>
-        </p>
-      )}
+      {answer.failure && <TryAgain failure={answer.failure} retry={retry} />}
       {record < 0 && <p class="muted">Nothing was recorded up to this step.</p>}
       {drawn.length > 0 && (
         <div class="wide">

@@ -13,6 +13,7 @@ import { Chart, type Line, type Strip } from './chart';
 import { Firsts } from './firsts';
 import { StatsTable } from './stats-table';
 import { TracksTable } from './tracks-table';
+import { TryAgain } from './try-again';
 import { useLoaded } from './use-loaded';
 
 interface Props {
@@ -62,14 +63,7 @@ export function Detail({ store, shown, source, selection }: Props) {
       </header>
       <Firsts store={store} run={run} entries={notFinite} named={selection.loss === ''} />
       {!known && <p class="muted">This run has no such variable.</p>}
-      {answer.failure && (
-        <p>
-          {answer.failure}{' '}
-          <button type="button" class="button" onClick={retry}>
-            Try again
-          </button>
-        </p>
-      )}
+      {answer.failure && <TryAgain failure={answer.failure} retry={retry} />}
       {answer.value && answer.value.length > 0 && (
         <OverTime store={store} run={run} tracks={answer.value} selection={selection} />
       )}

@@ -3,6 +3,7 @@ import type { Finding } from '../api/schema.gen';
 import type { Shown, Store } from '../model/store';
 import { count, counted } from '../model/text';
 import { ColumnName } from './column-name';
+import { TryAgain } from './try-again';
 import { Variables } from './variables';
 import { Where } from './where';
 
@@ -20,14 +21,7 @@ export function FindingList({ store, shown }: Props) {
   const found = store.findings.value;
   const failure = store.judgeFailure.value;
   if (failure) {
-    return (
-      <p class="sheet">
-        {failure}{' '}
-        <button type="button" class="button" onClick={() => store.judge(run)}>
-          Try again
-        </button>
-      </p>
-    );
+    return <TryAgain failure={failure} retry={() => store.judge(run)} class="sheet" />;
   }
   if (!found) return <p class="nothing">Judging…</p>;
   const faults = found.filter(({ severity }) => severity !== 'info').length;

@@ -6,6 +6,7 @@ import { count, visible } from '../model/text';
 import { sayApplied, type UpdateNumbers, USUAL_SOURCE, USUAL_TEXT } from '../model/updates';
 import { Empty } from './empty';
 import { FilterBox } from './tools';
+import { TryAgain } from './try-again';
 import { RateChart, RatioChart, ScaleChart } from './update-charts';
 import { RatioTable } from './update-table';
 import { useLoaded } from './use-loaded';
@@ -85,14 +86,7 @@ function Numbers({ store, shown, source, optimizer }: CardProps) {
   const { run } = shown;
   const [answer, retry] = useLoaded(() => source.optimizer(run, optimizer), [run, optimizer.id]);
   if (answer.failure) {
-    return (
-      <p>
-        {answer.failure}{' '}
-        <button type="button" class="button" onClick={retry}>
-          Try again
-        </button>
-      </p>
-    );
+    return <TryAgain failure={answer.failure} retry={retry} />;
   }
   if (!answer.value) return <p class="muted">Loading…</p>;
   return <Body {...{ store, shown, optimizer }} numbers={answer.value} />;
