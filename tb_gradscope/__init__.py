@@ -31,33 +31,33 @@ if TYPE_CHECKING:
     from tb_gradscope.checking import check as check
     from tb_gradscope.format.errors import FormatError as FormatError
     from tb_gradscope.format.errors import GradscopeError as GradscopeError
-    from tb_gradscope.recording.clipping import clip_by_global_norm as clip_by_global_norm
-    from tb_gradscope.recording.clipping import clip_by_norm as clip_by_norm
-    from tb_gradscope.recording.clipping import clip_by_value as clip_by_value
-    from tb_gradscope.recording.clipping import record_clipping as record_clipping
-    from tb_gradscope.recording.destination import record as record
+    from tb_gradscope.recording.clipping.functions import clip_by_global_norm as clip_by_global_norm
+    from tb_gradscope.recording.clipping.functions import clip_by_norm as clip_by_norm
+    from tb_gradscope.recording.clipping.functions import clip_by_value as clip_by_value
+    from tb_gradscope.recording.clipping.functions import record_clipping as record_clipping
     from tb_gradscope.recording.failure import GradscopeWarning as GradscopeWarning
-    from tb_gradscope.recording.keras_callback import KerasCallback as KerasCallback
-    from tb_gradscope.recording.optimizer import watch_optimizer as watch_optimizer
-    from tb_gradscope.recording.patch import patch as patch
-    from tb_gradscope.recording.recorder import Recorder as Recorder
-    from tb_gradscope.recording.tape import GradientTape as GradientTape
+    from tb_gradscope.recording.keras.callback import KerasCallback as KerasCallback
+    from tb_gradscope.recording.optimizer.watched import watch_optimizer as watch_optimizer
+    from tb_gradscope.recording.patch.everything import patch as patch
+    from tb_gradscope.recording.store.destination import record as record
+    from tb_gradscope.recording.store.recorder import Recorder as Recorder
+    from tb_gradscope.recording.tape.tape import GradientTape as GradientTape
     from tb_gradscope.view.load import History as History
     from tb_gradscope.view.load import load as load
 
 _RECORDING = {
-    "GradientTape": "tb_gradscope.recording.tape",
+    "GradientTape": "tb_gradscope.recording.tape.tape",
     "GradscopeWarning": "tb_gradscope.recording.failure",
-    "KerasCallback": "tb_gradscope.recording.keras_callback",
-    "Recorder": "tb_gradscope.recording.recorder",
+    "KerasCallback": "tb_gradscope.recording.keras.callback",
+    "Recorder": "tb_gradscope.recording.store.recorder",
     "check": "tb_gradscope.checking",
-    "clip_by_global_norm": "tb_gradscope.recording.clipping",
-    "clip_by_norm": "tb_gradscope.recording.clipping",
-    "clip_by_value": "tb_gradscope.recording.clipping",
-    "patch": "tb_gradscope.recording.patch",
-    "record": "tb_gradscope.recording.destination",
-    "record_clipping": "tb_gradscope.recording.clipping",
-    "watch_optimizer": "tb_gradscope.recording.optimizer",
+    "clip_by_global_norm": "tb_gradscope.recording.clipping.functions",
+    "clip_by_norm": "tb_gradscope.recording.clipping.functions",
+    "clip_by_value": "tb_gradscope.recording.clipping.functions",
+    "patch": "tb_gradscope.recording.patch.everything",
+    "record": "tb_gradscope.recording.store.destination",
+    "record_clipping": "tb_gradscope.recording.clipping.functions",
+    "watch_optimizer": "tb_gradscope.recording.optimizer.watched",
 }
 _READING = {
     "FormatError": "tb_gradscope.format.errors",

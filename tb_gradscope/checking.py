@@ -107,8 +107,8 @@ def check(step: Callable[..., Any], /, *args: Any, variables: Any = None, **kwar
 
     from tb_gradscope.diagnose import judge
     from tb_gradscope.diagnose.thresholds import Thresholds
-    from tb_gradscope.recording.destination import record
-    from tb_gradscope.recording.patch import patch
+    from tb_gradscope.recording.patch.everything import patch
+    from tb_gradscope.recording.store.destination import record
     from tb_gradscope.view.load import load
 
     if not callable(step):
@@ -140,7 +140,7 @@ def check(step: Callable[..., Any], /, *args: Any, variables: Any = None, **kwar
 
 def _unrequested(variable: Any, run: RunHistory) -> Finding:
     from tb_gradscope.diagnose.finding import Finding, Span
-    from tb_gradscope.recording.sources import own_name
+    from tb_gradscope.recording.tape.sources import own_name
 
     name = own_name(variable) or "variable"
     return Finding(

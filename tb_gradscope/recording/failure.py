@@ -8,7 +8,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 
-from tb_gradscope.recording import place
+from tb_gradscope.recording.tape import place
 
 _LOGGER = logging.getLogger("tb_gradscope")
 _said: set[str] = set()

@@ -66,7 +66,7 @@ class _WaitForTensorFlow:
         # The program's own path need not lead to us.
         sys.path.append(_PACKAGE)
         try:
-            from tb_gradscope.recording import program
+            from tb_gradscope.recording.patch import program
         finally:
             sys.path.remove(_PACKAGE)
         program.start(**self._options)

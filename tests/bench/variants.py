@@ -12,7 +12,7 @@ from typing import Any
 import tensorflow as tf
 
 import tb_gradscope as gs
-from tb_gradscope.recording.host import HOST
+from tb_gradscope.recording.store.host import HOST
 from tests.bench.models import Model, Training
 
 NEVER = 10**9

@@ -9,7 +9,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tb_gradscope.recording import place, sources
+from tb_gradscope.recording.tape import place, sources
 from tb_gradscope.recording.why import program, rebinding, windows, world
 from tb_gradscope.recording.why.blockers import line_of
 from tb_gradscope.recording.why.cause import Cause

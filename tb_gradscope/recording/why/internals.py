@@ -16,7 +16,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tb_gradscope.recording import place
+from tb_gradscope.recording.tape import place
 
 OpCallback = Callable[..., None]
 

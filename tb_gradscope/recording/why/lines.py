@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from tb_gradscope.format import messages
-from tb_gradscope.recording import internals
+from tb_gradscope.recording import PACKAGE_FOLDER, internals
 
 _GENERATED = "__autograph_generated_file"
 _SITE = os.path.dirname(os.path.dirname(os.path.abspath(tf.__file__))) + os.sep
@@ -23,7 +23,7 @@ _STANDARD = tuple(
     path + os.sep for name in ("stdlib", "platstdlib") if (path := sysconfig.get_paths().get(name))
 )
 _LIBRARIES = (
-    os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep,
+    PACKAGE_FOLDER,
     os.path.dirname(os.path.abspath(tf.__file__)) + os.sep,
     os.path.dirname(os.path.abspath(np.__file__)) + os.sep,
     *(_SITE + name + os.sep for name in ("keras", "tf_keras", "wrapt", "absl", "optree")),

@@ -9,10 +9,11 @@ from typing import Any
 import tensorflow as tf
 
 from tb_gradscope.format import messages, tags
-from tb_gradscope.recording import place, step
-from tb_gradscope.recording.description import Description
+from tb_gradscope.recording import step
 from tb_gradscope.recording.failure import contained
-from tb_gradscope.recording.recorder import Recorder
+from tb_gradscope.recording.store.description import Description
+from tb_gradscope.recording.store.recorder import Recorder
+from tb_gradscope.recording.tape import place
 from tb_gradscope.recording.why import observing, watched
 from tb_gradscope.recording.why.cause import Cause
 from tb_gradscope.recording.why.explain import explain

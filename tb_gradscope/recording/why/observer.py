@@ -15,7 +15,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tb_gradscope.recording import place
+from tb_gradscope.recording.tape import place
 from tb_gradscope.recording.why import internals, lines, nodes
 from tb_gradscope.recording.why.lines import Line
 from tb_gradscope.recording.why.nodes import Body, Key, Node

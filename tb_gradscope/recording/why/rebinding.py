@@ -11,7 +11,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tb_gradscope.recording import place, sources
+from tb_gradscope.recording.tape import place, sources
 from tb_gradscope.recording.why import program
 from tb_gradscope.recording.why.lines import Line
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tb_gradscope.recording import sources
+from tb_gradscope.recording.tape import sources
 from tb_gradscope.recording.why import custom, exits, program, windows
 from tb_gradscope.recording.why.blockers import DECIDES, Blocker, blockers, line_of
 from tb_gradscope.recording.why.cause import Cause

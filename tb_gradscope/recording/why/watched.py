@@ -13,10 +13,11 @@ from typing import Any
 import tensorflow as tf
 
 from tb_gradscope.format import messages, tags
-from tb_gradscope.recording import names, place, sources, step
-from tb_gradscope.recording.description import Description
+from tb_gradscope.recording import step
 from tb_gradscope.recording.failure import contained
-from tb_gradscope.recording.recorder import Recorder
+from tb_gradscope.recording.store.description import Description
+from tb_gradscope.recording.store.recorder import Recorder
+from tb_gradscope.recording.tape import names, place, sources
 from tb_gradscope.recording.why import internals
 from tb_gradscope.recording.why.windows import TapeLog
 

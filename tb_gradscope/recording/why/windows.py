@@ -12,8 +12,8 @@ from typing import Any
 import tensorflow as tf
 
 from tb_gradscope.recording import internals as recording_internals
-from tb_gradscope.recording import sources
 from tb_gradscope.recording.failure import contained
+from tb_gradscope.recording.tape import sources
 from tb_gradscope.recording.why import graphs, internals, lines
 from tb_gradscope.recording.why.lines import Line
 from tb_gradscope.recording.why.nodes import Node

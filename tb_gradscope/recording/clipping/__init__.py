@@ -1,0 +1,1 @@
+"""Clipping, recorded: what went in, what came out."""

@@ -1,0 +1,1 @@
+"""Replicas and workers: which one runs here, and gradients reduced over them."""

@@ -1,0 +1,167 @@
+"""Cosines between the gradients of several losses, variable by variable.
+
+As for the statistics there are two ways. The fast one multiplies float32; the
+careful one, taken for the whole record where the fast one cannot be trusted,
+scales each gradient by its largest element and multiplies float64.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tb_gradscope.recording.measure.arguments import ARGUMENTS, Part, part_of, signature
+from tb_gradscope.recording.measure.moments import is_small, together
+from tb_gradscope.recording.measure.products import spread, vectors
+from tb_gradscope.recording.store.description import ABSENT_MARK
+from tb_gradscope.recording.store.host import HOST
+
+MOST_COMPARED = 15
+"""How many other losses one is compared with at most."""
+
+# Beyond these, float32 squares may have overflowed or lost their digits.
+_SAFE_MAX, _SAFE_MIN = 1e36, 1e-30
+
+Column = list[Part | None]
+"""The gradients of one variable, one for each loss."""
+Layout = tuple[tuple[str, Any] | None, ...]
+
+
+def cosines(gradients: Sequence[Sequence[Any]], found: Sequence[Any]) -> Any:
+    """Returns the cosines between every two losses, eagerly or in a graph.
+
+    Args:
+      gradients: for each loss a tensor, IndexedSlices or None for each source.
+      found: the sources.
+
+    Returns:
+      float32 `[variable, loss, loss]`; `ABSENT_MARK` where one of the two has no
+      gradient, NaN where one is zero or not finite.
+    """
+    columns: list[Column] = [
+        [part_of(gradient, source) for gradient in of_source]
+        for *of_source, source in zip(*gradients, found, strict=True)
+    ]
+    if not tf.executing_eagerly():
+        return _cosines(columns)
+    # One call of a compiled function rather than hundreds of eager operations.
+    layout = tuple(tuple(part and (part.kind, part.dtype) for part in c) for c in columns)
+    return _compiled(layout)(*(a for c in columns for part in c if part for a in part.arguments))
+
+
+@functools.lru_cache(maxsize=256)
+def _compiled(layout: tuple[Layout, ...]) -> Any:
+    """Returns `_cosines` for gradients of these kinds and dtypes, whatever their shapes."""
+
+    def function(*arguments: Any) -> Any:
+        left = iter(arguments)
+        return _cosines([_column(one, left) for one in layout])
+
+    specs = [spec for one in layout for kind in one if kind for spec in signature(*kind)]
+    compiled = tf.function(function, input_signature=specs, autograph=False)
+    return HOST.call(compiled.get_concrete_function)
+
+
+def _column(layout: Layout, arguments: Iterator[Any]) -> Column:
+    return [
+        kind and Part(*kind, [next(arguments) for _ in range(ARGUMENTS[kind[0]])])
+        for kind in layout
+    ]
+
+
+def _cosines(columns: list[Column]) -> Any:
+    there = np.array([[part is not None for part in column] for column in columns])
+    there &= there.sum(1, keepdims=True) > 1
+    is_pair = there[:, :, None] & there[:, None, :]
+    shared = np.flatnonzero(there.any(1))
+    if not len(shared):
+        return tf.fill(is_pair.shape, np.float32(ABSENT_MARK))
+    between = _of_shared([columns[index] for index in shared], there[shared])
+    # What rounding has put beyond is brought back; a NaN stays.
+    between = tf.where(tf.abs(between) > 1, tf.sign(between), between)
+    if len(shared) < len(columns):
+        row = np.full(len(columns), len(shared), np.int32)
+        row[shared] = np.arange(len(shared))
+        between = tf.gather(tf.pad(between, [[0, 1], [0, 0], [0, 0]]), row)
+    return tf.where(is_pair, between, np.float32(ABSENT_MARK))
+
+
+def _of_shared(columns: list[Column], there: Any) -> Any:
+    products = _products(columns, there)
+    own = tf.linalg.diag_part(products)
+    trusted = ~there | ((own > _SAFE_MIN) & (own < _SAFE_MAX))
+
+    def fast() -> Any:
+        length = tf.sqrt(tf.where(there, own, 1))
+        return products / (length[:, :, None] * length[:, None, :])
+
+    def careful() -> Any:
+        return tf.stack(
+            [spread(_carefully(c), mask) for c, mask in zip(columns, there, strict=True)]
+        )
+
+    return tf.cond(tf.reduce_all(trusted), fast, careful)
+
+
+def _products(columns: list[Column], there: Any) -> Any:
+    """Returns float32 `[variable, loss, loss]`, 0 where there is no gradient."""
+    is_together = np.array([_are_small(column) for column in columns])
+    groups = []
+    if is_together.any():
+        groups.append(_small_products([columns[i] for i in np.flatnonzero(is_together)]))
+    for index in np.flatnonzero(~is_together):
+        of_one = vectors(_present(columns[index]), tf.float32).products()
+        groups.append(spread(of_one, there[index])[None])
+    order = np.argsort(np.argsort(~is_together, kind="stable"))
+    return tf.gather(tf.concat(groups, 0), order.astype(np.int32))
+
+
+def _are_small(column: Column) -> bool:
+    return all(part.kind == "dense" and is_small(part.arguments[0]) for part in _present(column))
+
+
+def _small_products(columns: list[Column]) -> Any:
+    of_losses = []
+    for of_loss in zip(*columns, strict=True):
+        tensors = [
+            tf.zeros(_present(column)[0].arguments[0].shape) if part is None else part.arguments[0]
+            for part, column in zip(of_loss, columns, strict=True)
+        ]
+        rows, owners, count = together(tensors)
+        of_losses.append(rows)
+    rows = tf.stack(of_losses, 1)
+    # Not matmul: some devices round its operands, which shows in few elements.
+    products = tf.reduce_sum(rows[:, :, None, :] * rows[:, None, :, :], -1)
+    return tf.math.unsorted_segment_sum(products, owners, count)
+
+
+def _present(column: Column) -> list[Part]:
+    return [part for part in column if part is not None]
+
+
+def _carefully(column: Column) -> Any:
+    parts = _present(column)
+    function = _careful(tuple((part.kind, part.dtype) for part in parts))
+    return function(*(argument for part in parts for argument in part.arguments))
+
+
+@functools.lru_cache(maxsize=256)
+def _careful(layout: Layout) -> Any:
+    def function(*arguments: Any) -> Any:
+        parts = _present(_column(layout, iter(arguments)))
+        products = vectors(parts, tf.float64).scaled().products()
+        length = tf.sqrt(tf.linalg.diag_part(products))
+        return tf.cast(products / (length[:, None] * length[None, :]), tf.float32)
+
+    # Not inlined: it is hardly ever needed, and a graph of it takes long to optimize.
+    traced = tf.function(
+        function,
+        input_signature=[spec for kind in layout if kind for spec in signature(*kind)],
+        autograph=False,
+        experimental_attributes={"_noinline": True},
+    )
+    return HOST.call(traced.get_concrete_function)

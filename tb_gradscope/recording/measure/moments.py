@@ -1,0 +1,214 @@
+"""Statistics from moments in float32: one pass over the gradient for each.
+
+Small gradients are measured together, because starting an operation takes
+longer than what it does to a few numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tb_gradscope.format.statistics import State, Statistic
+from tb_gradscope.recording.measure.arguments import Part, apply
+from tb_gradscope.recording.measure.numbers import norm, parts_of, summed_rows
+
+# Beyond these magnitudes float32 squares overflow, or fall among the denormals.
+_SAFE_MAX, _SAFE_MIN = 1e18, 1e-18
+# Below this ratio of variance to squared mean, E[x^2] - E[x]^2 has lost its digits.
+_CANCELLED = 1e-4
+
+
+def dense(gradient: Any) -> Any:
+    """Returns the moments of a dense gradient."""
+    return _moments(gradient, tf.cast(tf.size(gradient, out_type=tf.int64), tf.float32))
+
+
+def sparse(values: Any, indices: Any, rows: Any) -> Any:
+    """Returns the moments of an IndexedSlices, rows of the same index summed."""
+    summed, size = summed_rows(values, indices, rows)
+    return _moments(summed, size)
+
+
+def _moments(gradient: Any, size: Any) -> Any:
+    """Returns float32 [squares, largest, sum (real, imaginary), nonzero, size].
+
+    Args:
+      gradient: the values.
+      size: number of elements, those that are not stored (zeros) counted too.
+    """
+    real, imaginary = parts_of(gradient)
+    squares, total = 2.0 * tf.nn.l2_loss(real), tf.reduce_sum(real)
+    if imaginary is None:
+        total_imaginary = tf.zeros_like(total)
+        largest, nonzero = _largest(real), _nonzero(real)
+    else:
+        squares += 2.0 * tf.nn.l2_loss(imaginary)
+        total_imaginary = tf.reduce_sum(imaginary)
+        largest = tf.reduce_max(tf.abs(gradient))
+        nonzero = tf.math.count_nonzero(gradient, dtype=tf.int64)
+    largest = tf.maximum(largest, 0)  # of nothing: -Inf
+    numbers = [squares, largest, total, total_imaginary, nonzero, size]
+    return tf.stack([tf.cast(number, tf.float32) for number in numbers])
+
+
+def _largest(real: Any) -> Any:
+    # No temporary tensor, unlike abs.
+    return tf.maximum(tf.reduce_max(real), -tf.reduce_min(real))
+
+
+def _nonzero(real: Any) -> Any:
+    # The sum of squared signs: less memory is written than by count_nonzero.
+    return 2.0 * tf.nn.l2_loss(tf.sign(real))
+
+
+_OF: dict[str, Callable[..., Any]] = {"dense": dense, "sparse": sparse}
+
+# Up to so many elements, starting an operation takes longer than what it does.
+_SMALL = 1 << 13
+_WIDTH = 8
+
+
+def is_small(tensor: Any) -> bool:
+    """Tells whether a tensor is measured together with others."""
+    count = tensor.shape.num_elements()
+    return count is not None and 0 < count <= _SMALL and _is_plain(tensor.dtype)
+
+
+def _is_plain(dtype: Any) -> bool:
+    """Tells the types whose small tensors are measured together, as float32."""
+    return dtype in (tf.float32, tf.float16, tf.bfloat16)
+
+
+def together(tensors: list[Any]) -> tuple[Any, Any, int]:
+    """Puts small tensors in one.
+
+    Returns:
+      float32 `[row, _WIDTH]`, in which each begins a row of its own and is
+      filled up with zeros, which change no sum; the tensor that each row is
+      part of, int32 `[row]`; how many tensors there are.
+    """
+    pieces, owners = [], []
+    for owner, tensor in enumerate(tensors):
+        count = tensor.shape.num_elements()
+        pieces.append(tf.cast(tf.reshape(tensor, [-1]), tf.float32))
+        if count % _WIDTH:
+            pieces.append(np.zeros(-count % _WIDTH, np.float32))
+        owners.append(np.full(-(-count // _WIDTH), owner, np.int32))
+    rows = tf.reshape(tf.concat(pieces, 0), [-1, _WIDTH])
+    return rows, tf.constant(np.concatenate(owners)), len(tensors)
+
+
+def all_moments(parts: list[Part]) -> tuple[Any, ...]:
+    """Returns the moments of every part, each float32 `[part]`, as `_moments` does of one."""
+    small, large, other = [], [], []
+    for index, part in enumerate(parts):
+        gradient = part.arguments[0]
+        if part.kind == "dense" and is_small(gradient):
+            small.append(index)
+        elif part.kind == "dense" and gradient.dtype.is_floating:
+            large.append(index)
+        else:
+            other.append(index)
+    groups = []
+    if small:
+        groups.append(_small_moments([parts[index].arguments[0] for index in small]))
+    if large:
+        groups.append(_large_moments([parts[index].arguments[0] for index in large]))
+    if other:
+        groups.append(
+            tf.unstack(
+                tf.stack([apply(_OF[parts[index].kind], parts[index]) for index in other]), axis=1
+            )
+        )
+    order = np.argsort(small + large + other)
+    columns = [tf.concat(column, 0) for column in zip(*groups, strict=True)]
+    if (order != np.arange(len(order))).any():
+        columns = tf.unstack(tf.gather(tf.stack(columns), tf.constant(order, tf.int32), axis=1))
+    return tuple(columns)
+
+
+def _small_moments(gradients: list[Any]) -> list[Any]:
+    rows, owners, count = together(gradients)
+    sums = [rows * rows, rows, tf.cast(rows != 0, tf.float32)]
+    summed = tf.math.unsorted_segment_sum(
+        tf.stack([tf.reduce_sum(each, 1) for each in sums], 1), owners, count
+    )
+    squares, total, nonzero = tf.unstack(summed, axis=1)
+    largest = tf.math.unsorted_segment_max(tf.reduce_max(tf.abs(rows), 1), owners, count)
+    sizes = [gradient.shape.num_elements() for gradient in gradients]
+    return [squares, largest, total, tf.zeros_like(total), nonzero, tf.constant(sizes, tf.float32)]
+
+
+def _large_moments(gradients: list[Any]) -> list[Any]:
+    real = [parts_of(gradient)[0] for gradient in gradients]
+
+    def stacked(function: Any) -> Any:
+        # All of them at once from here on: one operation rather than one for each.
+        return tf.stack([tf.cast(function(part), tf.float32) for part in real])
+
+    squares = 2.0 * stacked(tf.nn.l2_loss)
+    total = stacked(tf.reduce_sum)
+    largest = stacked(_largest)  # of nothing: -Inf
+    nonzero = stacked(_nonzero)
+    size = stacked(lambda part: _size(part))
+    return [squares, tf.maximum(largest, 0), total, tf.zeros_like(total), nonzero, size]
+
+
+def _size(tensor: Any) -> Any:
+    count = tensor.shape.num_elements()
+    return tf.size(tensor, out_type=tf.int64) if count is None else np.float32(count)
+
+
+def all_norms(values: list[Any]) -> Any:
+    """Returns the L2 norm of each, float32 `[value]`; NaN where there is none."""
+    small = [i for i, value in enumerate(values) if value is not None and is_small(value)]
+    large = [i for i, value in enumerate(values) if value is not None and i not in set(small)]
+    none = [i for i, value in enumerate(values) if value is None]
+    groups = []
+    if small:
+        rows, owners, count = together([values[index] for index in small])
+        squares = tf.math.unsorted_segment_sum(tf.reduce_sum(rows * rows, 1), owners, count)
+        groups.append(tf.sqrt(squares))
+    if large:
+        plain = [index for index in large if values[index].dtype == tf.float32]
+        odd = [index for index in large if index not in plain]
+        large = plain + odd
+        if plain:
+            squares = 2.0 * tf.stack([tf.nn.l2_loss(values[index]) for index in plain])
+            groups.append(tf.sqrt(squares))
+        groups += [norm(values[index])[None] for index in odd]
+    if none:
+        groups.append(tf.fill([len(none)], np.float32(np.nan)))
+    order = np.argsort(small + large + none)
+    return tf.gather(tf.concat(groups, 0), tf.constant(order, tf.int32))
+
+
+def from_moments(moments: Any) -> tuple[Any, Any]:
+    """Returns float32 `[variable, statistic]` and bool `[variable]`, which to trust."""
+    squares, largest, total, imaginary, nonzero, size = moments
+    mean = tf.math.divide_no_nan(total, size)
+    squared_mean = mean**2 + tf.math.divide_no_nan(imaginary, size) ** 2
+    variance = tf.math.divide_no_nan(squares, size) - squared_mean
+    single = size <= 1
+    variance = tf.where(single, 0.0, tf.maximum(variance, 0))
+    zero = (nonzero == 0) & (size > 0)
+    trusted = (
+        tf.math.is_finite(squares)
+        & tf.math.is_finite(total)
+        & (zero | (size == 0) | ((largest < _SAFE_MAX) & (largest > _SAFE_MIN)))
+        & (single | zero | (variance > _CANCELLED * squared_mean))
+    )
+    none = tf.zeros_like(squares)
+    columns = {
+        Statistic.STATE: tf.where(zero, float(State.ZERO), float(State.OK)),
+        Statistic.NORM: tf.sqrt(squares),
+        Statistic.MAX_ABS: largest,
+        Statistic.MEAN: mean,
+        Statistic.STD: tf.sqrt(variance),
+        Statistic.ZERO_FRACTION: tf.math.divide_no_nan(size - nonzero, size),
+    }
+    return tf.stack([columns.get(statistic, none) for statistic in Statistic], 1), trusted

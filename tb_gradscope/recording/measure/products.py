@@ -1,0 +1,111 @@
+"""Scalar products between the gradients that several losses have of one variable.
+
+Nothing is densified: of an IndexedSlices only those rows take part that some
+loss touched, rows of the same index summed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from tb_gradscope.recording.measure.arguments import Part
+
+
+@dataclasses.dataclass(frozen=True)
+class Vectors:
+    """The gradients of one variable as vectors of real numbers.
+
+    Attributes:
+      dense: `[dense gradient, element]`, None where all are sparse.
+      rows: `[gradient, element]`, of the rows that some sparse one touched; None
+        where all are dense.
+      is_dense: bool `[gradient]`.
+    """
+
+    dense: Any
+    rows: Any
+    is_dense: npt.NDArray[np.bool_]
+
+    def products(self) -> Any:
+        """Returns the scalar product of every two, `[gradient, gradient]`."""
+        whole = None if self.dense is None else tf.matmul(self.dense, self.dense, transpose_b=True)
+        if self.rows is None:
+            return whole
+        touched = tf.matmul(self.rows, self.rows, transpose_b=True)
+        if whole is None:
+            return touched
+        both = self.is_dense[:, None] & self.is_dense[None, :]
+        return tf.where(both, spread(whole, self.is_dense), touched)
+
+    def scaled(self) -> Vectors:
+        """Returns them divided by their largest elements; what is zero or infinite becomes NaN."""
+        dense, rows = self.dense, self.rows
+        if dense is None:
+            return Vectors(None, rows / _largest(rows)[:, None], self.is_dense)
+        largest = _largest(dense)
+        dense = dense / largest[:, None]
+        if rows is not None:
+            # A dense gradient may have its largest element in a row that is not touched.
+            position = np.maximum(np.cumsum(self.is_dense) - 1, 0)
+            largest = tf.where(self.is_dense, tf.gather(largest, position), _largest(rows))
+            rows = rows / largest[:, None]
+        return Vectors(dense, rows, self.is_dense)
+
+
+def vectors(parts: list[Part], dtype: Any) -> Vectors:
+    """Returns the gradients of one variable as vectors of `dtype`."""
+    is_dense = np.array([part.kind == "dense" for part in parts])
+    dense = [_real(part.arguments[0], dtype) for part in parts if part.kind == "dense"]
+    return Vectors(
+        tf.stack([tf.reshape(one, [-1]) for one in dense]) if dense else None,
+        None if is_dense.all() else _touched_rows(parts, dtype),
+        is_dense,
+    )
+
+
+def spread(matrix: Any, there: npt.NDArray[np.bool_]) -> Any:
+    """Puts zeros between the rows and columns of a square matrix, where `there` is not set."""
+    if there.all():
+        return matrix
+    position = np.where(there, np.cumsum(there) - 1, there.sum()).astype(np.int32)
+    padded = tf.pad(matrix, [[0, 1], [0, 1]])
+    return tf.gather(tf.gather(padded, position), position, axis=1)
+
+
+def _touched_rows(parts: list[Part], dtype: Any) -> Any:
+    indices = [part.arguments[1] for part in parts if part.kind == "sparse"]
+    every = tf.concat(indices, 0)
+    count = tf.shape(every)[0]
+    order = tf.argsort(every)
+    ordered = tf.gather(every, order)
+    fresh = tf.concat([tf.zeros([1], tf.int32), tf.cast(ordered[1:] != ordered[:-1], tf.int32)], 0)
+    segment = tf.scatter_nd(order[:, None], tf.cumsum(fresh)[:count], count[None])
+    # Segments left over belong to no row; what is sparse is zero there.
+    row = tf.maximum(tf.math.unsorted_segment_max(every, segment, count), 0)
+    begin, rows = 0, []
+    for part in parts:
+        values = _real(part.arguments[0], dtype)
+        if part.kind == "dense":
+            touched = tf.gather(values, row)
+        else:
+            length = tf.shape(part.arguments[1])[0]
+            touched = tf.math.unsorted_segment_sum(values, segment[begin : begin + length], count)
+            begin += length
+        rows.append(tf.reshape(touched, [-1]))
+    return tf.stack(rows)
+
+
+def _real(tensor: Any, dtype: Any) -> Any:
+    """Returns a tensor of the same rows in real numbers: of complex ones both parts."""
+    if tensor.dtype.is_complex:
+        tensor = tf.stack([tf.math.real(tensor), tf.math.imag(tensor)], -1)
+    return tf.cast(tensor, dtype)
+
+
+def _largest(rows: Any) -> Any:
+    return tf.maximum(tf.reduce_max(tf.abs(rows), 1), 0)  # of nothing: -Inf

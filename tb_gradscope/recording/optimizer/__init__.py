@@ -1,0 +1,1 @@
+"""Keras optimizers: what reached them, and the updates that they made."""

@@ -1,0 +1,1 @@
+"""Programs that were not written for it: `gs.patch()` and `tb-gradscope run`."""

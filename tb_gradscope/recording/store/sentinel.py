@@ -1,0 +1,226 @@
+"""The sentinel: looks at every call that is not due, and has the odd ones recorded in full.
+
+Odd is a gradient that turns to NaN or Inf, or back; and a norm that leaves its
+own recent range. How many are recorded is bounded: what is new for a variable
+always, what comes and goes so many times for each doubling of the training's
+length, as the cadence "auto" thins out.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Hashable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tb_gradscope.format.statistics import Reason
+from tb_gradscope.recording.distribution.replica import device_here
+from tb_gradscope.recording.measure.squares import Watched
+from tb_gradscope.recording.store import cadence
+from tb_gradscope.recording.store.host import HOST
+
+NOT_ODD = -1
+"""In place of a `Reason`."""
+
+# A range is the mean of the log norm, and how far it strays from there on average, over some
+# of the last calls judged. It is left where a norm strays this many times as far, and three times
+# as large or small besides: quiet training must not make a spike of every ripple.
+_WARM_UP = 20
+_MEMORY = 10
+_STRAYS = 6.0
+_MARGIN = float(np.log(3.0))
+
+_ROUTINE = 8  # calls, a power of two, from one that is judged in any case to the next
+
+_SHAPES = 4  # kinds of eager calls with a look of their own; the others share one
+
+_RECORDS = 16  # in the first calls, and as many for each doubling
+_REST = 16  # calls from one spike that is recorded to the next
+
+_SMALLEST, _LARGEST = 1e-37, 3e38  # float32 squares that have a logarithm
+
+_STATES = 5  # mean, how far it strays, calls seen, not finite last, not finite ever
+
+
+@dataclasses.dataclass(frozen=True)
+class Glance:
+    """What the cheap look at a call has shown, in a graph.
+
+    Attributes:
+      sentinel: whose it is.
+      watched: the gradients.
+      squares: their squared norms.
+      call: number of the call.
+      is_odd: bool scalar: the sentinel must judge this call.
+    """
+
+    sentinel: Sentinel
+    watched: Watched
+    squares: Any
+    call: Any
+    is_odd: Any
+
+    def judge(self) -> Seen:
+        """Judges the call, and goes on from there; for a branch that is hardly ever taken."""
+        return self.sentinel.judge(self)
+
+    def judge_if_odd(self) -> Seen:
+        """Judges the call where it must be."""
+
+        def judge() -> tuple[Any, Any, Any]:
+            seen = self.judge()
+            return seen.reason, seen.nonfinite, seen.spikes
+
+        def pass_by() -> tuple[Any, Any, Any]:
+            nothing = tf.constant(NOT_ODD, tf.int64)
+            return nothing, tf.zeros([1], tf.int64), tf.zeros_like(self.squares)
+
+        return Seen(*tf.cond(self.is_odd, judge, pass_by))
+
+
+@dataclasses.dataclass(frozen=True)
+class Seen:
+    """What the sentinel makes of a call.
+
+    Attributes:
+      reason: int64 scalar: NONFINITE, SPIKE or `NOT_ODD`.
+      nonfinite: int64 `[1]`: 1 where a gradient holds NaN or Inf.
+      spikes: float32 `[variable]`: 1 where a norm leaves its range.
+    """
+
+    reason: Any
+    nonfinite: Any
+    spikes: Any
+
+
+class Sentinel:
+    """Looks at the calls of one series.
+
+    In every call it compares squared norms with bounds. It judges, and moves the
+    bounds, where one is out of them, and now and then.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._compiled: dict[Hashable, Any] = {}
+        device = device_here()
+        HOST.call(lambda: self._create(device))
+
+    def _create(self, device: str | None) -> None:
+        def variable(shape: list[int], dtype: Any, name: str) -> Any:
+            with tf.device(device):
+                value = tf.zeros(shape, dtype)
+                return tf.Variable(value, trainable=False, name=f"gradscope_{name}")
+
+        self._bounds = variable([2, self._count], tf.float32, "bounds")
+        self._state = variable([_STATES, self._count], tf.float32, "ranges")
+        # Records made because of NaN or Inf, because of spikes; call of the last spike.
+        self._made = variable([3], tf.int64, "odd")
+
+    def forget(self) -> None:
+        """Begins anew. On the host thread only."""
+        for variable in (self._bounds, self._state, self._made):
+            variable.assign(tf.zeros_like(variable))
+
+    def glance_if(self, condition: Any, watched: Watched, call: Any) -> Glance:
+        """Adds a look to the graph under construction, where a bool scalar says so."""
+        squares, is_odd = tf.cond(
+            condition,
+            lambda: self._glance(watched, call),
+            lambda: (tf.zeros([self._count]), tf.constant(False)),
+        )
+        return Glance(self, watched, squares, call, is_odd)
+
+    def look_now(self, watched: Watched, call: int) -> Seen:
+        """Looks at an eager call."""
+        layout = watched.layout(any_shape=False)
+        if layout not in self._compiled and len(self._compiled) >= _SHAPES:
+            layout = watched.layout(any_shape=True)
+        compiled = self._compiled.get(layout)
+        if compiled is None:
+            compiled = self._compiled[layout] = self._compile(layout)
+        return Seen(*compiled(tf.constant(call, tf.int64), *watched.arguments))
+
+    def _compile(self, layout: Any) -> Any:
+        def look(call: Any, *arguments: Any) -> tuple[Any, Any, Any]:
+            watched = Watched.of_arguments(layout, arguments)
+            squares, is_odd = self._glance(watched, call)
+            glance = Glance(self, watched, squares, call, is_odd)
+
+            seen = glance.judge_if_odd()
+            return seen.reason, seen.nonfinite, seen.spikes
+
+        signature = [tf.TensorSpec([], tf.int64), *Watched.signature(layout)]
+        function = tf.function(look, input_signature=signature, autograph=False)
+        return HOST.call(function.get_concrete_function)
+
+    def _glance(self, watched: Watched, call: Any) -> tuple[Any, Any]:
+        squares = watched.squared_norms()
+        low, high = tf.unstack(self._bounds.read_value())
+        # Not so where anything is NaN: a gradient, or bounds that are not known yet.
+        is_within = tf.reduce_all((squares - low) * (high - squares) * squares >= 0)
+        is_routine = tf.bitwise.bitwise_and(call, _ROUTINE - 1) == 0
+        return squares, tf.logical_or(tf.logical_not(is_within), is_routine)
+
+    def judge(self, glance: Glance) -> Seen:
+        """Judges a call in full, in a graph, and moves ranges and bounds."""
+        squares, watched, call = glance.squares, glance.watched, glance.call
+        # The square of a large number overflows; it is finite all the same.
+        finite = tf.math.is_finite(squares)
+        finite = tf.cond(tf.reduce_all(finite), lambda: finite, watched.are_finite)
+        bad = 1.0 - tf.cast(finite, tf.float32)
+        squares = tf.where(tf.math.is_finite(squares), squares, _LARGEST)
+        mean, stray, seen, was_bad, ever_bad = tf.unstack(self._state.read_value())
+
+        known = tf.cast(finite & (squares > 0), tf.float32)
+        log_norm = 0.5 * tf.math.log(tf.maximum(squares, _SMALLEST))
+        mean = tf.where(seen > 0, mean, log_norm)
+        distance = log_norm - mean
+        room = _STRAYS * stray + _MARGIN
+        is_warm = seen >= _WARM_UP
+        spikes = known * tf.cast(is_warm & (tf.abs(distance) > room), tf.float32)
+        # One wild norm must not make the next ones look tame.
+        distance = tf.where(is_warm, tf.clip_by_value(distance, -room, room), distance)
+        share = known / tf.minimum(seen + 1.0, float(_MEMORY))
+        mean += share * distance
+        stray += share * (tf.abs(distance) - stray)
+        seen += known
+        state = [mean, stray, seen, bad, tf.maximum(ever_bad, bad)]
+        bounds = _bounds(mean, _STRAYS * stray + _MARGIN, seen >= _WARM_UP, finite, squares)
+        made_bad, made_spikes, last_spike = tf.unstack(self._made.read_value())
+        allowed = _RECORDS * (1 + cadence.doublings_in_graph(call))
+        is_new = tf.reduce_any(bad > ever_bad)
+        has_turned = tf.reduce_any(bad != was_bad) & (made_bad < allowed)
+        is_bad = is_new | has_turned
+        has_rested = (made_spikes == 0) | (call >= last_spike + _REST)
+        has_spike = tf.reduce_any(spikes > 0) & has_rested & (made_spikes < allowed) & ~is_bad
+        made = [
+            made_bad + tf.cast(is_bad, tf.int64),
+            made_spikes + tf.cast(has_spike, tf.int64),
+            tf.where(has_spike, call, last_spike),
+        ]
+        reason = tf.where(
+            is_bad, int(Reason.NONFINITE), tf.where(has_spike, int(Reason.SPIKE), NOT_ODD)
+        )
+        nonfinite = tf.cast(tf.reduce_any(bad > 0), tf.int64)[None]
+        moved = [
+            self._bounds.assign(bounds),
+            self._state.assign(state),
+            self._made.assign(made),
+        ]
+        with tf.control_dependencies(moved):
+            return Seen(tf.cast(reason, tf.int64), nonfinite, tf.identity(spikes))
+
+
+def _bounds(mean: Any, room: Any, is_warm: Any, finite: Any, squares: Any) -> Any:
+    """Returns between which squared norms a call need not be judged: float32 `[2, variable]`."""
+    unknown = np.float32(np.nan)
+    is_known = is_warm & finite
+    low = tf.where(is_known, tf.exp(2.0 * (mean - room)), unknown)
+    high = tf.where(is_known, tf.exp(2.0 * (mean + room)), unknown)
+    # Zero says nothing of a range, and is within all that are known.
+    is_zero = (squares == 0) & ~is_warm
+    low, high = tf.where(is_zero, 0.0, low), tf.where(is_zero, 0.0, high)
+    return tf.stack([low, high])

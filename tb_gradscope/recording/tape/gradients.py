@@ -1,0 +1,170 @@
+"""What `GradientTape.gradient` hands to the recorder."""
+
+from __future__ import annotations
+
+import dataclasses
+import weakref
+from collections.abc import Hashable
+from typing import Any
+
+import tensorflow as tf
+
+from tb_gradscope.format import messages
+from tb_gradscope.recording.distribution.replica import replica_here
+from tb_gradscope.recording.measure import statistics
+from tb_gradscope.recording.measure.loss_value import with_loss
+from tb_gradscope.recording.optimizer.micro_batches import batch_of
+from tb_gradscope.recording.optimizer.scaling import scale_of, unscaled
+from tb_gradscope.recording.parts.companions import companions_of
+from tb_gradscope.recording.parts.comparison import compare
+from tb_gradscope.recording.parts.parts_of_sum import Sum
+from tb_gradscope.recording.store.description import Description
+from tb_gradscope.recording.store.labels import label_of
+from tb_gradscope.recording.store.observe import in_function, observe, schema
+from tb_gradscope.recording.store.recorder import Recorder
+from tb_gradscope.recording.tape import names, place, sources
+from tb_gradscope.recording.tape.losses import CallPaths, Key, TapeLosses, site_of
+from tb_gradscope.recording.tape.origins import ORIGINS, Origin, Taken
+from tb_gradscope.recording.why.missing import explain_missing
+from tb_gradscope.recording.why.windows import TapeLog
+
+
+def observe_gradients(
+    recorder: Recorder,
+    losses: TapeLosses,
+    target: Any,
+    found: list[Any],
+    gradients: list[Any],
+    log: TapeLog,
+    *,
+    has_output_gradients: bool,
+    loss_name: str | None,
+    is_given: bool,
+    parts: Sum | None = None,
+) -> Description | None:
+    """Records one call of `gradient`.
+
+    Args:
+      recorder: where to.
+      losses: those of the tape.
+      target: the loss.
+      found: flat sources.
+      gradients: one for each source; None is data.
+      log: what the tape was told.
+      has_output_gradients: the loss was weighted, so that it may come again otherwise.
+      loss_name: given by the user, or None.
+      is_given: the recorder was given to the tape.
+      parts: of the loss, where it is a sum of parts.
+
+    Returns:
+      What the loss's series is of; None where nothing is recorded.
+    """
+    if not found:
+        return None
+    graph = in_function()
+    caller = place.find_caller()
+    known = None if has_output_gradients else losses.find(target, loss_name)
+    key = known or losses.add(target, *_candidate(recorder, target, caller, loss_name))
+    replica = replica_here()
+    identity = tuple(id(source) if sources.is_variable(source) else None for source in found)
+    sparse = any(isinstance(gradient, tf.IndexedSlices) for gradient in gradients)
+    scale = scale_of(target)
+    label = label_of(
+        sparse=sparse,
+        stage=messages.Label.RAW if scale is None else messages.Label.UNSCALED,
+        batch=batch_of(found),
+    )
+    seen_as = (key, identity, replica, is_given, label.stage, label.batch)
+    one = recorder.seen.get(seen_as)
+    if one is None or not one.is_for(found, sparse):
+        one = _Identified(
+            recorder, key, caller, found, label, is_repeat=known is not None, is_given=is_given
+        )
+        recorder.remember(seen_as, one)
+    ORIGINS.remember(gradients, one.origins)
+    none = tuple(gradient is None for gradient in gradients)
+    description = dataclasses.replace(one.description, none=none) if graph else one.description
+    explain_missing(recorder, description, target, found, none, log, caller)
+    is_repeat = known is not None
+    others = companions_of(recorder).observe(description.schema.name, found, gradients, is_repeat)
+    compared = compare(description, others, found, gradients)
+
+    def payloads() -> list[Any]:
+        true = [unscaled(gradient, scale) for gradient in gradients]
+        measured = tf.reshape(statistics.gradient_statistics(true, found), [-1])
+        values = with_loss(measured, target, scale)
+        return [values, *compared.payloads()]
+
+    descriptions = [description, *compared.descriptions]
+    call = observe(recorder, descriptions, payloads, none, is_repeat=is_repeat, watch=gradients)
+    if parts is not None:
+        for each, part in parts.record(call, description, found, none):
+            if any(each.none):
+                explain_missing(recorder, each, part.tensors, found, each.none, log, caller)
+    return description
+
+
+def _candidate(
+    recorder: Recorder, target: Any, caller: place.Caller, loss_name: str | None
+) -> tuple[str, Hashable]:
+    """Returns what a loss is called were it alone, and where it is asked for."""
+    if loss_name is not None:
+        return loss_name, None
+    # Looking at a frame's variables is slow, and the same call calls its loss the same.
+    call = (caller.frame.f_code, caller.frame.f_lasti)
+    if call not in recorder.candidates:
+        recorder.candidates[call] = names.loss_candidate(target, caller)
+    candidate, site = recorder.candidates[call], site_of(target, caller)
+    number = recorder.paths.setdefault((candidate, site), CallPaths()).number(caller)
+    return candidate, (site, number) if number != 0 else site
+
+
+class _Identified:
+    """A loss and its variables as recognised at one call site."""
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        key: Key,
+        caller: place.Caller,
+        found: list[Any],
+        label: Any,
+        is_repeat: bool,
+        is_given: bool,
+    ) -> None:
+        argument = place.argument_of(caller, names.GRADIENT, 1)
+        variables = recorder.names.of_variables(found, caller, argument)
+        described = [
+            sources.describe(source, name) for source, name in zip(found, variables, strict=True)
+        ]
+        name = recorder.losses.name(key, variables, is_repeat)
+        described_schema = schema(
+            messages.Schema.GRADIENT,
+            name,
+            described,
+            caller.message(),
+            label=label,
+        )
+        # A tape that was given a recorder leads its clip functions there too.
+        own = weakref.ref(recorder) if is_given else None
+        self.origins = [
+            Origin(
+                tuple(variables),
+                position,
+                recorder=own,
+                taken=Taken(described_schema, position, sources.reference(source)),
+            )
+            for position, source in enumerate(found)
+        ]
+        self._sources = sources.SameSources(found)
+        self._sparse = label.sparse
+        self.description = Description(described_schema, counted_as=_counter(described_schema))
+
+    def is_for(self, found: list[Any], sparse: bool) -> bool:
+        """Tells whether these are the same variables still."""
+        return bool(sparse == self._sparse) and self._sources.are(found)
+
+
+def _counter(schema: Any) -> str:
+    """Returns the name of the counter of a loss: each replica counts for itself."""
+    return f"loss {schema.name}, replica {schema.label.replica}"

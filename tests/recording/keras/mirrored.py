@@ -1,0 +1,30 @@
+"""A model on two virtual devices, trained plain and recorded: `keras_mirrored.py LOGDIR`.
+
+Fails unless both come to the same.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import keras
+import tensorflow as tf
+
+import tb_gradscope as gs
+from tests.recording.keras import models
+
+
+def train(callbacks):
+    with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+        model = models.two_outputs(optimizer=keras.optimizers.Adam(0.01, global_clipnorm=0.1))
+    x, y = models.data(2)
+    options = {"batch_size": models.BATCH, "epochs": 2, "verbose": 0, "callbacks": callbacks}
+    history = model.fit(x, y, **options)  # here fit is called
+    return models.bits(model), history.history
+
+
+if __name__ == "__main__":
+    devices = [tf.config.LogicalDeviceConfiguration()] * 2
+    tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], devices)
+    recording = gs.KerasCallback(sys.argv[1], every=2, on_error="raise")
+    assert train([recording]) == train([])

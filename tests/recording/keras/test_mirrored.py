@@ -1,0 +1,35 @@
+"""`KerasCallback` under a `MirroredStrategy`: every replica has rows, the batch is counted once."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import tb_gradscope as gs
+
+pytestmark = pytest.mark.slow
+
+
+def test_two_replicas(tmp_path):
+    program = [sys.executable, "-m", "tests.recording.keras.mirrored", str(tmp_path)]
+    env = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
+    done = subprocess.run(program, capture_output=True, text=True, check=False, env=env)
+    assert done.returncode == 0, done.stderr
+    assert "GradscopeWarning" not in done.stderr
+    run = gs.load(tmp_path).runs["train"]
+    names = ("loss", "a_loss", "b_loss", "regularization")
+    assert {(loss.name, loss.label.replica) for loss in run.losses} == {
+        (name, replica) for name in names for replica in (0, 1)
+    }
+    assert {tuple(loss.steps) for loss in run.losses} == {(0, 2, 4)}
+    # The stack of a replica's thread does not lead there.
+    (place,) = {(Path(loss.where.file).name, loss.where.code) for loss in run.losses}
+    assert place == (
+        "keras_mirrored.py",
+        "history = model.fit(x, y, **options)  # here fit is called",
+    )
+    assert {tuple(one.steps) for one in run.optimizers} == {(0, 2, 4)}

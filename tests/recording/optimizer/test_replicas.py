@@ -1,0 +1,77 @@
+"""Keras optimizers under `MirroredStrategy`: what they apply is reduced over the replicas."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tb_gradscope as gs
+from tb_gradscope.format.statistics import Statistic
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Log directory, and the final weights of each training, plain and watched."""
+    logdir = tmp_path_factory.mktemp("replicas")
+    program = Path(__file__).with_name("replicas.py")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": "-1"}
+    done = subprocess.run(
+        [sys.executable, program, logdir],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return logdir, json.loads(done.stdout.splitlines()[-1])
+
+
+def recording(trained, name):
+    (run,) = gs.load(trained[0] / name).runs.values()
+    assert not run.problems
+    return run
+
+
+@pytest.mark.parametrize("name", ["sgd", "clipped", "scaled"])
+def test_training_is_the_same_to_the_last_bit(name, trained):
+    plain, watched = trained[1][name]
+    assert plain == watched
+
+
+def test_what_is_applied_is_the_sum_over_the_replicas(trained):
+    (found,) = recording(trained, "sgd").optimizers
+    assert (found.label.replicas, found.label.replica, found.label.reduction) == (2, -1, "sum")
+    assert found.steps.tolist() == [0, 1, 2]
+    assert found.applied.tolist() == [1, 2, 3]
+    np.testing.assert_allclose(found.values[:, 0, Statistic.NORM], 5)
+    np.testing.assert_allclose(found.update_norms, 2.5)
+
+
+def test_keras_clips_in_each_replica_before_it_reduces(trained):
+    run = recording(trained, "clipped")
+    (found,) = run.optimizers
+    assert (found.label.replica, found.label.clipped) == (-1, "adam.clipnorm")
+    np.testing.assert_allclose(found.values[:, 0, Statistic.NORM], np.sqrt(2), rtol=1e-6)
+    clips = {clip.label.replica: clip for clip in run.clips}
+    assert {clip.label.reduction for clip in clips.values()} == {"local"}
+    np.testing.assert_allclose(clips[0].norms[:, 0], [[3, 1]] * 3, rtol=1e-6)
+    np.testing.assert_allclose(clips[1].norms[:, 0], [[4, 1]] * 3, rtol=1e-6)
+
+
+def test_with_a_loss_scale_each_replica_has_a_row(trained):
+    """Keras reduces inside of a branch: what comes out there cannot be read from outside."""
+    found = {each.label.replica: each for each in recording(trained, "scaled").optimizers}
+    assert {each.label.reduction for each in found.values()} == {"local"}
+    assert {each.label.stage for each in found.values()} == {"unscaled"}
+    norms = [found[replica].values[0, 0, Statistic.NORM] for replica in (0, 1)]
+    np.testing.assert_allclose(norms, [3, 4], rtol=1e-6)
+    assert found[0].applied.tolist() == found[1].applied.tolist() == [1, 2, 3]
