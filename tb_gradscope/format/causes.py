@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
-from tb_gradscope.format import messages
-from tb_gradscope.format.history import Cause, Place
+from tb_gradscope.format import meaning, messages
+from tb_gradscope.format.events import Event
+from tb_gradscope.format.history import Cause
 
 _KINDS = {number: name.lower() for name, number in messages.Cause.Kind.items()}
 
 
-class Told(Protocol):
-    """A stored event, and when."""
-
-    @property
-    def step(self) -> int: ...
-    @property
-    def message(self) -> Any: ...
-
-
 def causes(
-    parts: Iterable[tuple[Iterable[Told], Sequence[str]]], positions: dict[str, int]
+    parts: Iterable[tuple[Iterable[Event], Sequence[str]]], positions: dict[str, int]
 ) -> tuple[Cause, ...]:
     """Returns the causes found, each variable in one of them: what was said last counts.
 
@@ -61,16 +53,9 @@ def _cause(stored: Any, variables: list[int], first_step: int) -> Cause:
     return Cause(
         kind=_KINDS.get(stored.kind, "unknown"),
         variables=tuple(variables),
-        where=_place(stored, "where"),
+        where=meaning.place(stored),
         op=stored.op,
         detail=stored.detail,
-        other=_place(stored, "other"),
+        other=meaning.place(stored, "other"),
         first_step=first_step,
     )
-
-
-def _place(stored: Any, field: str) -> Place | None:
-    if not stored.HasField(field):
-        return None
-    place = getattr(stored, field)
-    return Place(place.file, place.line, place.function, place.code)

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from tb_gradscope.format import meaning
 from tb_gradscope.format.batch import decode_clips
 from tb_gradscope.format.history import ClipHistory
 from tb_gradscope.format.record import absent_norm
-from tb_gradscope.view import meaning
 from tb_gradscope.view.counters import carried
 from tb_gradscope.view.provider import Column
 from tb_gradscope.view.series import Series, at_steps, describe_errors

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from tb_gradscope.format import meaning
 from tb_gradscope.format.cosine import decode_cosines
 from tb_gradscope.format.history import (
     CosineHistory,
@@ -20,7 +21,6 @@ from tb_gradscope.format.history import (
 from tb_gradscope.format.packing import Floats
 from tb_gradscope.format.record import absent_norm, is_absent
 from tb_gradscope.format.statistics import State, Statistic
-from tb_gradscope.view import meaning
 from tb_gradscope.view.joined import Joined, columns_of
 from tb_gradscope.view.provider import Column
 from tb_gradscope.view.series import Series, at_steps, describe_errors

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from tb_gradscope.format import messages
+from tb_gradscope.format import meaning, messages
 from tb_gradscope.format.history import ClipHistory, RunHistory, Variable
-from tb_gradscope.view import meaning, schema
+from tb_gradscope.view import schema
 from tb_gradscope.view.arranged import arranged
 from tb_gradscope.view.cache import Cache
 from tb_gradscope.view.clips import merge_clips, read_clips

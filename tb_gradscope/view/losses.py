@@ -7,19 +7,19 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 
-from tb_gradscope.format import messages
+from tb_gradscope.format import meaning, messages
 from tb_gradscope.format.batch import decode_gradients
 from tb_gradscope.format.causes import causes
+from tb_gradscope.format.events import Event
 from tb_gradscope.format.history import LossHistory, Steps, Times, Variable
 from tb_gradscope.format.packing import Counts, Floats
 from tb_gradscope.format.record import COUNTED, decode_gradient
 from tb_gradscope.format.statistics import STATISTIC_COUNT, Reason, State, Statistic
-from tb_gradscope.view import meaning
 from tb_gradscope.view.counters import carried
 from tb_gradscope.view.joined import Joined, columns_of
 from tb_gradscope.view.provider import Column
 from tb_gradscope.view.seen import NEVER, earlier, overflows, seen
-from tb_gradscope.view.series import Event, Series, at_steps, check_rows, describe_errors
+from tb_gradscope.view.series import Series, at_steps, check_rows, describe_errors
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,12 +7,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tb_gradscope.format import messages
+from tb_gradscope.format import meaning, messages
 from tb_gradscope.format.history import OptimizerHistory, Steps, Times
 from tb_gradscope.format.optimizer import decode_optimizers
 from tb_gradscope.format.packing import Counts, Floats
 from tb_gradscope.format.statistics import STATISTIC_COUNT, State, Statistic
-from tb_gradscope.view import meaning
 from tb_gradscope.view.counters import carried
 from tb_gradscope.view.joined import Joined, columns_of
 from tb_gradscope.view.provider import Column

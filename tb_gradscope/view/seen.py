@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from tb_gradscope.format import messages
+from tb_gradscope.format.events import Event
 from tb_gradscope.format.history import Steps
 from tb_gradscope.format.packing import Counts, Floats
 from tb_gradscope.format.record import COUNTED
 from tb_gradscope.format.statistics import State, Statistic
-from tb_gradscope.view.series import Event
 
 NEVER = -1
 _NOT_FINITE = (State.NAN, State.INF)

@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from tb_gradscope.format import messages
+from tb_gradscope.format import meaning, messages
 from tb_gradscope.format.batch import Errors
 from tb_gradscope.format.errors import FormatError
+from tb_gradscope.format.events import Event
 from tb_gradscope.format.packing import Counts
 from tb_gradscope.format.tags import PLUGIN_NAME, split_tag
-from tb_gradscope.view import meaning, sessions
+from tb_gradscope.view import sessions
 from tb_gradscope.view.provider import EMPTY, Column, Source, Stamp
 from tb_gradscope.view.sessions import Parts
 from tb_gradscope.view.stored import Stored, chosen, read_stored, readable, rows
@@ -26,14 +27,6 @@ _KINDS = {
     messages.Schema.COSINE: "Cosines of",
 }
 _OF_STATES = (messages.Event.TRACED, messages.Event.CHANGED)
-
-
-@dataclasses.dataclass(frozen=True)
-class Event:
-    """A stored event, and when."""
-
-    step: int
-    message: Any
 
 
 @dataclasses.dataclass(frozen=True)

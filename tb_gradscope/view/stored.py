@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tb_gradscope.format import messages
+from tb_gradscope.format import meaning, messages
 from tb_gradscope.format.errors import FormatError
-from tb_gradscope.view import meaning
 from tb_gradscope.view.provider import Column, Stamp
 from tb_gradscope.view.sessions import Opening, Trail
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from tb_gradscope.format import messages
-from tb_gradscope.view import meaning, schema
+from tb_gradscope.format import meaning, messages
+from tb_gradscope.view import schema
 from tb_gradscope.view.cosines import Pair, pairs_of
 from tb_gradscope.view.losses import none_rows
 from tb_gradscope.view.provider import Source, Stamp

@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
-from typing import Any
-
 from tb_gradscope.format import messages
 from tb_gradscope.format.causes import causes
+from tb_gradscope.format.events import Event
 
 NAMES = ["a", "b", "c"]
 POSITIONS = {"a": 4, "b": 5, "c": 6}
-
-
-@dataclasses.dataclass(frozen=True)
-class Told:
-    step: int
-    message: Any
 
 
 def told(step, **rows_of_kind):
@@ -23,7 +15,7 @@ def told(step, **rows_of_kind):
         messages.Cause(variables=rows, kind=messages.Cause.Kind.Value(kind))
         for kind, rows in rows_of_kind.items()
     ]
-    return Told(step, messages.Event(kind=messages.Event.CAUSE, causes=found))
+    return Event(step, messages.Event(kind=messages.Event.CAUSE, causes=found))
 
 
 def read(*events):
@@ -51,13 +43,13 @@ def test_rows_that_the_schema_lacks_are_passed_over():
 
 def test_a_kind_of_a_later_version_is_unknown():
     event = messages.Event(causes=[messages.Cause(variables=[0], kind=99)])
-    assert read(Told(0, event)) == {("unknown", (4,), 0)}
+    assert read(Event(0, event)) == {("unknown", (4,), 0)}
 
 
 def test_lines():
     place = messages.Place(file="train.py", line=7, function="step", code="y = tf.round(x)")
     event = messages.Event(causes=[messages.Cause(variables=[0], where=place)])
-    (cause,) = causes([([Told(0, event)], NAMES)], POSITIONS)
+    (cause,) = causes([([Event(0, event)], NAMES)], POSITIONS)
     assert (cause.where.file, cause.where.line, cause.where.code) == (
         "train.py", 7, "y = tf.round(x)",
     )  # fmt: skip

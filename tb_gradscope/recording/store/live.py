@@ -12,9 +12,10 @@ import numpy as np
 
 from tb_gradscope.diagnose import judge
 from tb_gradscope.diagnose.finding import SEVERITIES, Finding, Severity
-from tb_gradscope.format import messages
+from tb_gradscope.format import meaning, messages
 from tb_gradscope.format.causes import causes
-from tb_gradscope.format.history import Label, LossHistory, Place, RunHistory, Variable
+from tb_gradscope.format.events import Event
+from tb_gradscope.format.history import LossHistory, RunHistory, Variable
 from tb_gradscope.format.record import COUNTED, GradientRecord
 from tb_gradscope.format.statistics import STATISTIC_COUNT, State, Statistic
 from tb_gradscope.recording.failure import say_once
@@ -85,7 +86,7 @@ class Live:
         """
         if series not in self._losses:
             self._losses[series] = _Latest(schema)
-        self._losses[series].told.append(Told(step, event))
+        self._losses[series].told.append(Event(step, event))
 
     def _judge(self) -> None:
         for finding in judge.findings(self._run()):
@@ -123,14 +124,6 @@ class Live:
 
 
 @dataclasses.dataclass(frozen=True)
-class Told:
-    """An event, and when."""
-
-    step: int
-    message: Any
-
-
-@dataclasses.dataclass(frozen=True)
 class _Record:
     step: int
     values: Any
@@ -143,19 +136,9 @@ class _Latest:
     """The latest records of one series, and what was told of it."""
 
     def __init__(self, schema: Any) -> None:
-        self.told: list[Told] = []
+        self.told: list[Event] = []
         self._schema = schema
-        self.variables = {
-            variable.name: Variable(
-                variable.name,
-                variable.name.rpartition("/")[0],
-                variable.dtype,
-                tuple(variable.shape),
-                "tensor" if variable.kind == messages.Variable.TENSOR else "variable",
-                variable.trainable,
-            )
-            for variable in schema.variables
-        }
+        self.variables = {stored.name: meaning.variable(stored) for stored in schema.variables}
         floats = max(1, len(self.variables) * STATISTIC_COUNT)
         most = int(np.clip(_MOST_FLOATS // floats, _FEWEST, _MOST))
         self._records: collections.deque[_Record] = collections.deque(maxlen=most)
@@ -196,12 +179,10 @@ class _Latest:
         """Returns what is known, as the rules want it."""
         schema, records = self._schema, list(self._records)
         count, made = len(records), len(self.variables)
-        place = schema.where
-        label = schema.label
         return LossHistory(
             name=schema.name,
-            where=Place(place.file, place.line, place.function, place.code),
-            label=Label("raw", "whole", max(1, label.replicas), label.replica, False, "calls"),
+            where=meaning.place(schema),
+            label=meaning.label(schema),
             variables=np.array([positions[name] for name in self.variables], np.int64),
             steps=np.array([record.step for record in records], np.int64),
             wall_times=np.zeros(count),

@@ -46,12 +46,17 @@ def parse(kind: Any, value: Any) -> Any:
     return messages.parse(kind, content)
 
 
-def place(schema: Any) -> Place | None:
-    """Returns the line that a schema's records come from, None if unknown."""
-    if not schema.HasField("where"):
+def place(stored: Any, field: str = "where") -> Place | None:
+    """Returns a line of the program out of a field, None if unknown.
+
+    Args:
+      stored: a schema, whose records come from there; or a cause.
+      field: which one.
+    """
+    if not stored.HasField(field):
         return None
-    where = schema.where
-    return Place(where.file, where.line, where.function, where.code)
+    found = getattr(stored, field)
+    return Place(found.file, found.line, found.function, found.code)
 
 
 def label(schema: Any) -> Label:
