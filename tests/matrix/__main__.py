@@ -15,6 +15,8 @@ from tests.matrix.environments import HOME, environment, interpreter, suite, ver
 
 # Browser, wheel and benchmark are the same everywhere.
 _LEFT_OUT = ("--ignore=tests/e2e", "--ignore=tests/bench", "--ignore=tests/demo")
+# A file of tests is run by one process, as in the Makefile.
+_PARALLEL = ("-n", "2", "--dist", "loadfile")
 _HEADER = "| cell | Python | TensorFlow | Keras | TensorBoard | protobuf | NumPy | result |"
 _HERE = Path(__file__).parent
 
@@ -65,7 +67,9 @@ def tested(cell: Cell, python: Path, tests: Path, chosen: list[str]) -> tuple[st
             return "not run: no log, since no environment has trained", True
         code, last = run(cell, [python, "-I", view.__file__, *shown], HOME)
         return (f"{len(shown)} logs shown" if not code else f"FAILED: {last}"), not code
-    code, last = run(cell, [python, "-m", "pytest", "-q", *(chosen or _LEFT_OUT)], tests)
+    code, last = run(
+        cell, [python, "-m", "pytest", "-q", *_PARALLEL, *(chosen or _LEFT_OUT)], tests
+    )
     log = logs / cell.name
     shutil.rmtree(log, ignore_errors=True)
     trained, problem = run(cell, [python, "-I", _HERE / "train.py", log], HOME)

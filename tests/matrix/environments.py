@@ -15,7 +15,14 @@ from tests.matrix.cells import Cell
 
 REPOSITORY = Path(__file__).parents[2]
 HOME = REPOSITORY / ".matrix"
-TOOLS = ("pytest>=8.2,<10", "pytest-timeout>=2.3,<3", "pandas>=2.0", "scikit-learn>=1.3", "tqdm")
+TOOLS = (
+    "pytest>=8.2,<10",
+    "pytest-timeout>=2.3,<3",
+    "pytest-xdist>=3.6,<4",
+    "pandas>=2.0",
+    "scikit-learn>=1.3",
+    "tqdm",
+)
 
 _NEEDED = ("tests/", "demo/", "plugin_frontend/src/", "pyproject.toml", "README.md")
 
