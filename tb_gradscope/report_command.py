@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import os
 import re
@@ -11,7 +10,13 @@ import shutil
 import sys
 from typing import Any
 
-from tb_gradscope.diagnose.thresholds import ThresholdError, Thresholds
+from tb_gradscope.diagnose.thresholds import (
+    THRESHOLDS,
+    Threshold,
+    ThresholdError,
+    Thresholds,
+    number,
+)
 
 _FOUND = 1
 _NOTHING_TO_JUDGE = 2
@@ -21,6 +26,7 @@ def add_to(commands: Any) -> None:
     """Adds the command to an argument parser's commands."""
     parser = commands.add_parser(
         "report",
+        usage="%(prog)s [OPTION ...] LOGDIR",
         help="say what is wrong, and print what a log directory tells",
         description="Prints, for each run below LOGDIR: what is wrong and where (findings), the "
         "norm of each loss's gradient for each variable at the last step, what clipping and the "
@@ -43,14 +49,10 @@ def add_to(commands: Any) -> None:
         "--config", metavar="FILE", help="TOML file with a table [thresholds]; flags go first"
     )
     group = parser.add_argument_group("thresholds")
-    for field in dataclasses.fields(Thresholds):
-        group.add_argument(
-            f"--{field.name.replace('_', '-')}",
-            dest=f"threshold_{field.name}",
-            metavar="X",
-            type=int if isinstance(field.default, int) else float,
-            help=f"{field.metadata['meaning']} (default {field.default:g})".replace("%", "%%"),
-        )
+    for threshold in THRESHOLDS:
+        meaning = f"{threshold.meaning} (default {threshold.default:g})"
+        # Texts: what is no number is said in a sentence, without the list of all flags.
+        group.add_argument(_flag(threshold), metavar="X", help=meaning.replace("%", "%%"))
     parser.set_defaults(function=_report)
 
 
@@ -87,13 +89,19 @@ def _thresholds(options: argparse.Namespace) -> Thresholds:
     """Returns the thresholds that the configuration file and the flags ask for."""
     thresholds = Thresholds()
     if options.config is not None:
-        thresholds = thresholds.changed(_table(options.config), options.config)
-    flags = {
-        field.name: value
-        for field in dataclasses.fields(Thresholds)
-        if (value := getattr(options, f"threshold_{field.name}")) is not None
-    }
-    return thresholds.changed(flags, "The command line")
+        thresholds = thresholds.changed(_table(options.config), f"--config {options.config}")
+    for threshold in THRESHOLDS:
+        text = getattr(options, threshold.name)
+        if text is None:
+            continue
+        if problem := threshold.problem(number(text)):
+            raise ThresholdError(f"{_flag(threshold)} {problem}")
+        thresholds = thresholds.changed({threshold.name: number(text)}, _flag(threshold))
+    return thresholds
+
+
+def _flag(threshold: Threshold) -> str:
+    return f"--{threshold.name.replace('_', '-')}"
 
 
 def _table(file: str) -> dict[str, object]:

@@ -132,8 +132,15 @@ def test_thresholds_by_flag_and_by_file_and_the_flag_goes_first(clipped, tmp_pat
     ("text", "sentence"),
     [
         ("[thresholds]\nspikes = 3\n", "names the threshold 'spikes', which does not exist; there"),
-        ("[thresholds]\nspike = 0.5\n", "Threshold spike is 0.5, expected a number of 1 or more:"),
-        ("[thresholds]\nspike = 'x'\n", "Threshold spike is 'x', expected a number of 1 or more:"),
+        (
+            "[thresholds]\nspike = 0.5\n",
+            "config.toml: spike is 0.5, expected a number of 1 or more",
+        ),
+        (
+            "[thresholds]\nspike = 'x'\n",
+            "config.toml: spike is 'x', expected a number of 1 or more",
+        ),
+        ("[thresholds]\nmin_records = 2.5\n", "is 2.5, expected a whole number of 1 or more"),
         ("[other]\n", "expected a table [thresholds], found other."),
         ("[thresh", "is no TOML"),
     ],
@@ -152,7 +159,32 @@ def test_configuration_that_is_not_there(logdir, tmp_path):
     assert "cannot be read" in done.stderr
 
 
-def test_a_flag_that_makes_no_sense(logdir):
-    done = report(logdir, "--conflict", "3")
+@pytest.mark.parametrize(
+    ("flag", "text", "said"),
+    [
+        ("--conflict", "3", "is 3, expected a number from -1 to 0 (conflict: "),
+        ("--spike", "abc", "is 'abc', expected a number of 1 or more (exploding: "),
+        ("--min-records", "2.5", "is 2.5, expected a whole number of 1 or more (fewer "),
+    ],
+)
+def test_a_flag_that_makes_no_sense(logdir, flag, text, said):
+    done = report(logdir, flag, text)
+    assert (done.returncode, done.stdout) == (2, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"tb-gradscope: {flag} {said}")
+
+
+def test_evidence_names_its_threshold(clipped):
+    done = report(clipped, "--format", "json", "--clip-saturated", "0.3")
+    (run,) = json.loads(done.stdout)["runs"].values()
+    evidence = run["findings"][0]["evidence"]
+    assert (evidence["threshold"], evidence["threshold_name"]) == (0.3, "clip_saturated")
+
+
+def test_a_flag_without_a_value_is_told_without_the_list_of_all_flags(logdir):
+    done = report(logdir, "--spike")
     assert done.returncode == 2
-    assert "Threshold conflict is 3.0, expected a number from -1 to 0" in done.stderr
+    assert done.stderr.splitlines() == [
+        "usage: tb-gradscope report [OPTION ...] LOGDIR",
+        "tb-gradscope report: error: argument --spike: expected one argument",
+    ]

@@ -118,6 +118,7 @@ def _conflict(shared: _Shared, thresholds: Thresholds) -> Iterator[Finding]:
         kind="conflict",
         severity=severity,
         loss=one,
+        label=shared.losses[0].label,
         variables=names,
         span=span,
         message=(
@@ -132,7 +133,7 @@ def _conflict(shared: _Shared, thresholds: Thresholds) -> Iterator[Finding]:
         other_loss=other,
         where=where(shared.losses[0].where),
         evidence={
-            "threshold": thresholds.conflict,
+            **thresholds.evidence("conflict"),
             "cosine": typical,
             "fraction": float(np.mean(negative)),
         },
@@ -157,6 +158,7 @@ def _domination(shared: _Shared, thresholds: Thresholds) -> Iterator[Finding]:
         kind="domination",
         severity="warning",
         loss=large.name,
+        label=large.label,
         variables=shared.names,
         span=span,
         message=(
@@ -169,5 +171,5 @@ def _domination(shared: _Shared, thresholds: Thresholds) -> Iterator[Finding]:
         ),
         other_loss=small.name,
         where=where(small.where),
-        evidence={"threshold": thresholds.domination, "ratio": ratio},
+        evidence={**thresholds.evidence("domination"), "ratio": ratio},
     )

@@ -82,7 +82,7 @@ def _saturated(clip: ClipHistory, fraction: float, thresholds: Thresholds) -> Fi
         ),
         where=where(clip.where),
         evidence={
-            "threshold": thresholds.clip_saturated,
+            **thresholds.evidence("clip_saturated"),
             "site": clip.name,
             "fraction": fraction,
             "scale": scale,
@@ -112,7 +112,7 @@ def _never(clip: ClipHistory, thresholds: Thresholds) -> Iterator[Finding]:
         advice="Fine as a safety net; if it was meant to work, lower the threshold.",
         where=where(clip.where),
         evidence={
-            "threshold": thresholds.clip_never,
+            **thresholds.evidence("clip_never"),
             "site": clip.name,
             "largest_norm": largest,
             "clip_threshold": threshold,

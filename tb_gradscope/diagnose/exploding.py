@@ -98,6 +98,7 @@ def _growth(run: RunHistory, norms: Norms, thresholds: Thresholds) -> Iterator[F
         kind="exploding",
         severity=severity,
         loss=loss.name,
+        label=loss.label,
         variables=variables,
         span=span,
         message=(
@@ -113,7 +114,7 @@ def _growth(run: RunHistory, norms: Norms, thresholds: Thresholds) -> Iterator[F
         ),
         where=where(loss.where),
         evidence={
-            "threshold": thresholds.growth,
+            **thresholds.evidence("growth"),
             "growth": ratio,
             "norm_before": 10 ** float(early[worst]),
             "norm": 10 ** float(late[worst]),
@@ -147,6 +148,7 @@ def _spikes(run: RunHistory, norms: Norms, thresholds: Thresholds) -> Iterator[F
         kind="exploding",
         severity=severity,
         loss=loss.name,
+        label=loss.label,
         variables=culprits,
         span=span,
         message=(
@@ -164,7 +166,7 @@ def _spikes(run: RunHistory, norms: Norms, thresholds: Thresholds) -> Iterator[F
         ),
         where=where(loss.where),
         evidence={
-            "threshold": thresholds.spike,
+            **thresholds.evidence("spike"),
             "ratio": ratio,
             "usual_norm": 10 ** float(usual),
             "norm": 10 ** float(whole[peak]),
@@ -198,6 +200,7 @@ def _initial(run: RunHistory, norms: Norms, thresholds: Thresholds) -> Iterator[
         kind="exploding",
         severity="warning",
         loss=loss.name,
+        label=loss.label,
         variables=names_of(run, loss, found.tolist()),
         span=span,
         message=(
@@ -212,7 +215,7 @@ def _initial(run: RunHistory, norms: Norms, thresholds: Thresholds) -> Iterator[
         ),
         where=where(loss.where),
         evidence={
-            "threshold": thresholds.initial,
+            **thresholds.evidence("initial"),
             "ratio": float(drop[worst]),
             "to_variable": float(relative[worst]),
         },

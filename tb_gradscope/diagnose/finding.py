@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal
 
-from tb_gradscope.format.history import Place
+from tb_gradscope.format.history import Label, Place
 
 Severity = Literal["error", "warning", "info"]
 Pattern = Literal["all", "intermittent", "from", "once"]
@@ -75,6 +75,7 @@ class Finding:
       severity: "error" (training is broken now), "warning" (a fault, or very
         likely one) or "info" (true and worth knowing, often intended).
       loss: whose gradient, None where it is of a clip site or an optimizer.
+      label: which gradient of that loss, None where there is no loss.
       variables: names, in the run's order; empty where it is of the whole gradient.
       span: when.
       message: one sentence that says all of the above.
@@ -83,7 +84,8 @@ class Finding:
       other_loss: the second loss of a conflict or domination, or who reaches a
         variable that this loss does not.
       where: the line to look at, None if unknown.
-      evidence: the numbers compared, by name; "threshold" is what they were compared with.
+      evidence: the numbers compared, by name; "threshold" is what they were compared with,
+        "threshold_name" what that is called (see `Thresholds`).
     """
 
     kind: Kind
@@ -93,6 +95,7 @@ class Finding:
     span: Span
     message: str
     advice: str
+    label: Label | None = None
     cause: Cause | None = None
     other_loss: str | None = None
     where: Where | None = None

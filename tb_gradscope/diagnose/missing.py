@@ -66,6 +66,7 @@ def _finding(
         kind="none",
         severity=_severity(group, everything),
         loss=loss.name,
+        label=loss.label,
         variables=names,
         span=group.span,
         message=causes.message(

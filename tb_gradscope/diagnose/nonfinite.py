@@ -102,6 +102,7 @@ def _finding(run: RunHistory, loss: LossHistory, onset: _Onset, other: _Onset | 
         kind=onset.kind,
         severity=severity,
         loss=loss.name,
+        label=loss.label,
         variables=names,
         span=span,
         message=text + (f" {spread}" if spread else ""),
@@ -148,6 +149,7 @@ def _loss_alone(loss: LossHistory) -> Iterator[Finding]:
         kind=kind,
         severity="error" if span.pattern in ("all", "from") else "warning",
         loss=loss.name,
+        label=loss.label,
         variables=(),
         span=span,
         message=(

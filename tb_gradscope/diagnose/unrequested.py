@@ -31,6 +31,7 @@ def unrequested(run: RunHistory, thresholds: Thresholds) -> Iterator[Finding]:
                 kind="unrequested",
                 severity="info",
                 loss=loss.name,
+                label=loss.label,
                 variables=names,
                 span=_span(loss),
                 message=f"{words.named(names)} took part under the tape of "

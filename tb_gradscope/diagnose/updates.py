@@ -73,7 +73,6 @@ def _finding(
     worst = int(np.nanargmax(np.where(often, typical if is_large else -typical, np.nan)))
     span = span_of(steps, np.any(mask[:, often], axis=1))
     word = "large" if is_large else "small"
-    limit = thresholds.update_large if is_large else thresholds.update_small
     rate = float(median(optimizer.learning_rates.astype(np.float64)))
     text = (
         f"The updates of {optimizer.name} are far too {word} {words.when(span)}: that of "
@@ -95,7 +94,7 @@ def _finding(
         advice=advice + ", until the ratio is near 1e-3.",
         where=where(optimizer.where),
         evidence={
-            "threshold": limit,
+            **thresholds.evidence("update_large" if is_large else "update_small"),
             "optimizer": optimizer.name,
             "ratio": float(typical[worst]),
             "learning_rate": rate if np.isfinite(rate) else None,

@@ -92,6 +92,7 @@ def _profile(
             kind="vanishing",
             severity="warning",
             loss=loss.name,
+            label=loss.label,
             variables=small,
             span=span,
             message=(
@@ -105,7 +106,7 @@ def _profile(
             ),
             where=where(loss.where),
             evidence={
-                "threshold": thresholds.vanishing,
+                **thresholds.evidence("vanishing"),
                 "ratio": float(10**gap),
                 "per_layer": per_layer,
                 "smallest_rms": float(10 ** np.nanmin(typical)),
@@ -128,6 +129,7 @@ def _tiny(
         kind="vanishing",
         severity="warning",
         loss=loss.name,
+        label=loss.label,
         variables=(),
         span=span,
         message=(
@@ -140,5 +142,5 @@ def _tiny(
             "else multiply the loss, or lower the optimizer's epsilon."
         ),
         where=where(loss.where),
-        evidence={"threshold": thresholds.vanished, "rms": largest},
+        evidence={**thresholds.evidence("vanished"), "rms": largest},
     )

@@ -64,6 +64,7 @@ def _finding(run: RunHistory, loss: LossHistory, columns: list[int], span: Span)
         kind="zero",
         severity=severity,
         loss=loss.name,
+        label=loss.label,
         variables=names,
         span=span,
         message=f"{text} is exactly zero {words.when(span)}{reason}.",
