@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import collections
-import dataclasses
 import logging
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from tb_gradscope.diagnose import judge
 from tb_gradscope.diagnose.finding import SEVERITIES, Finding, Severity
-from tb_gradscope.format import meaning, messages
-from tb_gradscope.format.causes import causes
 from tb_gradscope.format.events import Event
-from tb_gradscope.format.history import LossHistory, RunHistory, Variable
-from tb_gradscope.format.record import COUNTED, GradientRecord
-from tb_gradscope.format.statistics import STATISTIC_COUNT, State, Statistic
+from tb_gradscope.format.history import RunHistory, Variable
+from tb_gradscope.format.record import GradientRecord
 from tb_gradscope.recording.failure import say_once
+from tb_gradscope.recording.store.latest import Latest
 
 _LOGGER = logging.getLogger("tb_gradscope")
-_MOST_FLOATS = 1 << 20  # 4 MB of the latest records of each loss
-_FEWEST, _MOST = 16, 256
+_FIRST = 8
+_NEWS_SHARE, _ASKED_SHARE = 16, 8
 
 OnFinding = Callable[[Finding], None]
 
@@ -30,9 +24,10 @@ OnFinding = Callable[[Finding], None]
 class Live:
     """Keeps the latest records in memory and applies the rules to them now and then.
 
-    Everything is judged whenever gradients turn to NaN, Inf or None, and each time
-    the number of records has doubled; with somebody to tell, every few records.
-    Used on the host thread only, but for `should_stop`.
+    Everything is judged when a variable has its first NaN, Inf or None, and each time
+    the number of records has doubled; with somebody to tell, has grown by an eighth.
+    Between two times it grows by a 16th at least, so that whatever the training does,
+    they are few. Used on the host thread only, but for `should_stop`.
 
     Attributes:
       should_stop: a finding of the severity to stop on was seen.
@@ -50,10 +45,11 @@ class Live:
         self.should_stop = False
         self._on_finding = on_finding
         self._stop_on = stop_on
-        self._losses: dict[str, _Latest] = {}
+        self._losses: dict[str, Latest] = {}
         self._said: dict[tuple[str, str | None], int] = {}
         self._records = 0
-        self._next = 8
+        self._has_news = False
+        self._next, self._next_of_news = _FIRST, 0
 
     def see(self, series: str, schema: Any, step: int, record: GradientRecord) -> None:
         """Takes note of a record, and judges if it is time to.
@@ -66,14 +62,16 @@ class Live:
         """
         latest = self._losses.get(series)
         if latest is None:
-            latest = self._losses[series] = _Latest(schema)
-        has_turned = latest.add(step, record)
+            latest = self._losses[series] = Latest(schema)
+        self._has_news |= latest.add(step, record)
         self._records += 1
-        if has_turned or self._records >= self._next:
+        if self._records >= (self._next_of_news if self._has_news else self._next):
+            self._has_news = False
             self._judge()
+            self._next_of_news = self._records + max(1, self._records // _NEWS_SHARE)
             is_asked = self._on_finding is not None or self._stop_on is not None
-            growth = max(8, self._records // 8) if is_asked else self._records
-            self._next = self._records + growth
+            growth = self._records // _ASKED_SHARE if is_asked else self._records
+            self._next = self._records + max(_FIRST, growth)
 
     def explain(self, series: str, schema: Any, step: int, event: Any) -> None:
         """Takes note of why gradients of a series are None.
@@ -85,7 +83,7 @@ class Live:
           event: the `Event` that says it.
         """
         if series not in self._losses:
-            self._losses[series] = _Latest(schema)
+            self._losses[series] = Latest(schema)
         self._losses[series].told.append(Event(step, event))
 
     def _judge(self) -> None:
@@ -121,87 +119,3 @@ class Live:
         recorded = [latest for latest in self._losses.values() if latest.has_records]
         losses = tuple(latest.history(positions) for latest in recorded)
         return RunHistory("", tuple(names.values()), losses, (), (), (), ())
-
-
-@dataclasses.dataclass(frozen=True)
-class _Record:
-    step: int
-    values: Any
-    calls: int
-    reason: int
-    loss: float
-
-
-class _Latest:
-    """The latest records of one series, and what was told of it."""
-
-    def __init__(self, schema: Any) -> None:
-        self.told: list[Event] = []
-        self._schema = schema
-        self.variables = {stored.name: meaning.variable(stored) for stored in schema.variables}
-        floats = max(1, len(self.variables) * STATISTIC_COUNT)
-        most = int(np.clip(_MOST_FLOATS // floats, _FEWEST, _MOST))
-        self._records: collections.deque[_Record] = collections.deque(maxlen=most)
-        count = len(self.variables)
-        self._counts = np.zeros((count, len(COUNTED)), np.int64)
-        self._first = np.full((count, len(COUNTED)), -1, np.int64)
-        self._last = self._first.copy()
-        self._made = 0
-        self._states = np.full(count, State.OK)
-
-    @property
-    def has_records(self) -> bool:
-        """Tells whether any record came yet."""
-        return bool(self._records)
-
-    def add(self, step: int, record: GradientRecord) -> bool:
-        """Takes note of a record; tells whether gradients turned to NaN, Inf or None."""
-        values = record.values.copy()
-        states = values[:, Statistic.STATE].astype(np.int64)
-        if self._schema.label.stage == messages.Label.UNSCALED:
-            # Mostly an overflow of the loss scale; the log knows which steps were left out.
-            broken = np.isin(states, (State.NAN, State.INF))
-            values[broken, Statistic.STATE] = State.ABSENT
-            states[broken] = State.ABSENT
-        self._made += 1
-        for column, state in enumerate(COUNTED):
-            here = states == state
-            self._counts[:, column] += here
-            self._first[here & (self._first[:, column] < 0), column] = step
-            self._last[here, column] = step
-        bad = (State.NAN, State.INF, State.NONE)
-        turned = bool((np.isin(states, bad) & (states != self._states)).any())
-        self._states = states
-        self._records.append(_Record(step, values, record.calls, record.reason, record.loss))
-        return turned
-
-    def history(self, positions: dict[str, int]) -> LossHistory:
-        """Returns what is known, as the rules want it."""
-        schema, records = self._schema, list(self._records)
-        count, made = len(records), len(self.variables)
-        return LossHistory(
-            name=schema.name,
-            where=meaning.place(schema),
-            label=meaning.label(schema),
-            variables=np.array([positions[name] for name in self.variables], np.int64),
-            steps=np.array([record.step for record in records], np.int64),
-            wall_times=np.zeros(count),
-            values=np.stack([record.values for record in records]),
-            calls=np.array([record.calls for record in records], np.int64),
-            records=self._made,
-            state_counts=self._counts.copy(),
-            asked=np.full(made, self._made, np.int64),
-            first_seen=self._first.copy(),
-            last_seen=self._last.copy(),
-            skipped_steps=np.zeros(0, np.int64),
-            overflowed=np.zeros(made, np.int64),
-            traced_only=False,
-            part_of=schema.part_of,
-            watched=schema.watched,
-            nonfinite=np.zeros(count, np.int64),
-            reasons=np.array([record.reason for record in records], np.int64),
-            loss_scales=np.ones(count, np.float32),
-            loss_values=np.array([record.loss for record in records], np.float32),
-            spikes=np.zeros((0, 2), np.int64),
-            causes=causes([(self.told, list(self.variables))], positions),
-        )

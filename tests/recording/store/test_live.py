@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import logging
 
+import numpy as np
 import pytest
 import tensorflow as tf
 
 import tb_gradscope as gs
+from tb_gradscope.format import messages
+from tb_gradscope.format.record import COUNTED, GradientRecord
+from tb_gradscope.format.statistics import STATISTIC_COUNT, State, Statistic
+from tb_gradscope.recording.store import live
 
 
 @pytest.fixture
@@ -89,3 +94,40 @@ def test_a_callback_that_fails_does_not_stop_the_training(tmp_path):
 def test_wrong_arguments(tmp_path, options, error, sentence):
     with pytest.raises(error, match=sentence):
         gs.record(tmp_path, **options)
+
+
+@pytest.fixture
+def judged(monkeypatch):
+    """Gets a number for each time that a training is judged: how many records there were."""
+    counts = []
+    findings = live.judge.findings
+
+    def counted(run):
+        counts.append(sum(loss.records for loss in run.losses))
+        return findings(run)
+
+    monkeypatch.setattr(live.judge, "findings", counted)
+    return counts
+
+
+def test_a_gradient_that_comes_and_goes_is_judged_once(tmp_path, judged):
+    always, at_times = tf.Variable(1.0, name="always"), tf.Variable(1.0, name="at_times")
+    with gs.record(tmp_path, every=1) as recorder:
+        for step in range(100):
+            with gs.GradientTape() as tape:
+                loss = always**2 if step % 2 else always**2 + at_times**2
+            tape.gradient(loss, [always, at_times])
+            recorder.flush()
+    assert judged == [2, 10, 20, 40, 80]
+
+
+def test_however_much_happens_it_is_seldom_judged(judged):
+    seen, count = live.Live(None, None), 500
+    variables = [messages.Variable(name=f"v{i}", dtype="float32") for i in range(count)]
+    schema = messages.Schema(name="loss", variables=variables)
+    values = np.ones((count, STATISTIC_COUNT), np.float32)
+    for step in range(count):  # one more variable becomes NaN at each step
+        values[: step + 1, Statistic.STATE] = State.NAN
+        record = GradientRecord(values, step + 1, step + 1, np.zeros((count, len(COUNTED))))
+        seen.see("series", schema, step, record)
+    assert len(judged) < 100
