@@ -4,7 +4,8 @@
 #   make test     pytest and vitest                      (ARGS="-k tape": for pytest)
 #   make check    format, lint, types, generated files
 #   make cases    programs with known findings, all      (ARGS: for pytest)
-#   make bench    what recording costs                   (ARGS: for tests.bench)
+#   make bench    what recording costs, and what is found (ARGS: for tests.bench;
+#                 ARGS=--findings: only the table of what is found)
 #   make test-matrix  the tests with old and new versions (ARGS: for tests.matrix;
 #                 PYTHONS="/path/to/python3.10 ...": interpreters that are not on the PATH)
 #

@@ -1,4 +1,4 @@
-"""Prints what recording costs."""
+"""Prints what recording costs, and what is found in programs with known faults."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import tensorflow as tf
 
-from tests.bench.child import measure_children
-from tests.bench.measure import measure
+from tests.bench import findings
+from tests.bench.child import Child, measure_children
+from tests.bench.measure import Table, measure
 from tests.bench.models import MODELS
 from tests.bench.report import as_dict, machine, markdown
 from tests.bench.variants import PLAIN, VARIANTS, Variant
@@ -27,6 +28,24 @@ def main(arguments: list[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
     tf.get_logger().setLevel("ERROR")  # every variant is a function of its own, not a retrace
     facts = machine()
+    text, found = "", {}
+    if options.findings is None:
+        tables, children = _costs(options)
+        text, found = markdown(tables, children, facts), as_dict(tables, children, facts)
+    if options.findings is not None or not (options.models or options.quick):
+        results = findings.results(findings.programs(options.findings or ""), _say)
+        text += "\n" * bool(text) + findings.markdown(results)
+        found = {"format": 1, "machine": facts, **found, "findings": findings.as_dict(results)}
+    _say("")
+    print(text)
+    if options.markdown:
+        options.markdown.write_text(text, encoding="utf-8")
+    if options.json:
+        options.json.write_text(json.dumps(found, indent=1), encoding="utf-8")
+
+
+def _costs(options: argparse.Namespace) -> tuple[list[Table], list[Child]]:
+    """Measures what recording costs."""
     tables = []
     for key in options.models or (["mlp"] if options.quick else list(MODELS)):
         model = MODELS[key]
@@ -36,15 +55,7 @@ def main(arguments: list[str] | None = None) -> None:
         rows = [row for row in options.variants or VARIANTS if row.key in model.variants]
         tables.append(measure(key, model, rows, _say))
     children = measure_children(_say) if not (options.models or options.quick) else []
-    _say("")
-    text = markdown(tables, children, facts)
-    print(text)
-    if options.markdown:
-        options.markdown.write_text(text, encoding="utf-8")
-    if options.json:
-        options.json.write_text(
-            json.dumps(as_dict(tables, children, facts), indent=1), encoding="utf-8"
-        )
+    return tables, children
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -54,6 +65,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rounds", type=_positive, help="turns of every variant")
     parser.add_argument("--block", type=_positive, help="steps in a turn")
     parser.add_argument("--quick", action="store_true", help="a minute, the MLP only")
+    parser.add_argument(
+        "--findings",
+        nargs="?",
+        const="",
+        metavar="WORD",
+        help="only what is found; with WORD, in programs that have it in their name",
+    )
     parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="write it here too")
     parser.add_argument("--markdown", type=pathlib.Path, metavar="FILE", help="write it here too")
     return parser

@@ -14,6 +14,7 @@ import tensorflow as tf
 import tb_gradscope
 from tests.bench.child import Child
 from tests.bench.measure import Row, Table
+from tests.bench.tables import aligned
 from tests.bench.variants import SCALARS
 
 _HEAD = (
@@ -74,7 +75,7 @@ def markdown(tables: list[Table], children: list[Child], facts: dict[str, Any]) 
     for table in tables:
         lines += [f"## {table.title}", "", _summary(table), "", *_table(table), ""]
     if children:
-        lines += ["## In processes of their own", "", *_aligned(_child_cells(children), 2), ""]
+        lines += ["## In processes of their own", "", *aligned(_child_cells(children), 2), ""]
     return "\n".join(lines)
 
 
@@ -89,7 +90,7 @@ def _summary(table: Table) -> str:
 
 def _table(table: Table) -> list[str]:
     by_key = {row.variant: row for row in table.rows}
-    return _aligned([list(_HEAD), *(_cells(row, by_key.get(SCALARS)) for row in table.rows)], 1)
+    return aligned([list(_HEAD), *(_cells(row, by_key.get(SCALARS)) for row in table.rows)], 1)
 
 
 def _child_cells(children: list[Child]) -> list[list[str]]:
@@ -98,24 +99,6 @@ def _child_cells(children: list[Child]) -> list[list[str]]:
         ratio, memory = _or_dash(child.ratio, ".2f"), _or_dash(child.memory, ".3f")
         rows.append([child.model, child.title, ratio, f"{child.megabytes:,.0f} MB", memory])
     return rows
-
-
-def _aligned(cells: list[list[str]], left: int) -> list[str]:
-    """Returns the lines of a table; the first columns are aligned to the left."""
-    widths = [max(len(line[column]) for line in cells) for column in range(len(cells[0]))]
-    lines = [
-        "| "
-        + " | ".join(
-            cell.ljust(width) if column < left else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
-        )
-        + " |"
-        for line in cells
-    ]
-    rule = "|".join(
-        "-" * (width + 1) + ("-" if column < left else ":") for column, width in enumerate(widths)
-    )
-    return [lines[0], f"|{rule}|", *lines[1:]]
 
 
 def _cells(row: Row, scalars: Row | None) -> list[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import pytest
 
 from tests.diagnose.cases.run_trainings import HALVES, found_in, judge
+from tests.diagnose.cases.said import said
 
 ALL = [case for half in HALVES.values() for case in half]
 HEALTHY = [case for case in ALL if not case.expected]
@@ -33,13 +34,14 @@ def marked(cases, a_few=()):
 def test_what_is_found(case, tmp_path):
     found = found_in(case, tmp_path)
     outcome = judge(case, found)
-    said = "\n".join(f"{one.severity} {one.kind} {one.span} {one.message}" for one in found)
-    assert outcome.is_right, f"{outcome}\n{said}"
+    assert outcome.is_right, said(case.name, outcome, found, all_of_it=True)
 
 
 @pytest.mark.parametrize("case", marked(HEALTHY))
 def test_five_healthy_steps(case, tmp_path):
-    assert judge(case, found_in(case, tmp_path, steps=5)).quiet
+    found = found_in(case, tmp_path, steps=5)
+    outcome = judge(case, found)
+    assert outcome.is_right, said(case.name, outcome, found, all_of_it=True)
 
 
 def test_there_are_enough_of_them():

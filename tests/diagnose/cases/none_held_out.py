@@ -31,7 +31,7 @@ def variable(*shape, name=None, **options):
 # Overwritten ---------------------------------------------------------------------------
 
 
-@CASES("overwritten", STACK + ", x = x - lr * grad in a loop", modes="e")
+@CASES("overwritten", STACK + ", x = x - lr * grad in a loop", modes="e", first=1)
 def gradient_descent_rebinds(Tape):
     def step():
         x = tf.Variable([5.0, 3.0])
@@ -397,7 +397,7 @@ def cast_to_bool(Tape):
     return step
 
 
-@CASES("integer", STACK + ", optimizer.iterations among the sources")
+@CASES("integer", STACK + ", optimizer.iterations among the sources", variable="iteration")
 def optimizer_iterations(Tape):
     import keras
 

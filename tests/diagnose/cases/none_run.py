@@ -1,64 +1,35 @@
-"""Runs programs without a gradient and reads back what was found out about them.
+"""Runs programs without a gradient, and compares what is found with what was expected.
 
-`python -m tests.diagnose.cases.none_run` prints how many answers are right.
+python -m tests.diagnose.cases.none_run [NAME...]
 """
 
 from __future__ import annotations
 
-import dataclasses
-import pathlib
+import sys
 import tempfile
 from collections.abc import Iterable
+from pathlib import Path
 
 import tensorflow as tf
 
 import tb_gradscope as gs
-from tb_gradscope.format.history import Cause
+from tb_gradscope.diagnose.finding import Finding
+from tb_gradscope.diagnose.judge import findings
 from tests.diagnose.cases import none_held_out, none_third, none_tune
 from tests.diagnose.cases.none_case import Case
+from tests.diagnose.cases.outcome import Outcome, Sought, of_faulty
+from tests.diagnose.cases.said import said
 
 SETS = {
-    "tune": none_tune.CASES,
+    "tuned on": none_tune.CASES,
     "held out": none_held_out.CASES,
-    "programs": none_third.CASES,
+    "third set": none_third.CASES,
 }
 MODES = {"e": "eager", "g": "tf.function"}
 
 
-@dataclasses.dataclass(frozen=True)
-class Answer:
-    """What was found, and whether it is right."""
-
-    case: Case
-    mode: str
-    found: Cause | None
-
-    @property
-    def is_kind_right(self) -> bool:
-        found = self.found
-        return (
-            found is not None and found.kind == self.case.cause and self.case.op in (None, found.op)
-        )
-
-    @property
-    def is_line_right(self) -> bool:
-        where = None if self.found is None else self.found.where
-        return (
-            where is not None
-            and where.line in self.case.lines()
-            and where.file == self.case.make.__code__.co_filename
-        )
-
-    def __str__(self) -> str:
-        if self.found is None:
-            return "no cause"
-        where = self.found.where
-        place = "no line" if where is None else f"line {where.line}: {where.code}"
-        return f"{self.found.kind} ({self.found.detail}) {self.found.op or '-'}, {place}"
-
-
-def answer(case: Case, mode: str, logdir: pathlib.Path) -> Answer:
-    """Runs or traces one case once, and returns the cause that is on disk."""
+def found_in(case: Case, mode: str, logdir: Path) -> tuple[Finding, ...]:
+    """Runs or traces one case once, and returns the findings."""
     with gs.record(logdir, every=1, on_error="raise"):
         step = case.make(gs.GradientTape)
         if mode == "e":
@@ -67,10 +38,25 @@ def answer(case: Case, mode: str, logdir: pathlib.Path) -> Answer:
             gradients = tf.function(step).get_concrete_function().structured_outputs
     assert tf.nest.flatten(gradients)[0] is None, "the case has a gradient"
     (run,) = gs.load(logdir).runs.values()
-    loss = run.losses[-1]
-    first = loss.variables[0]
-    found = [cause for cause in loss.causes if first in cause.variables]
-    return Answer(case, mode, found[0] if found else None)
+    return findings(run)
+
+
+def judge(case: Case, found: tuple[Finding, ...]) -> Outcome:
+    """Compares with what was expected."""
+    loss, variable = case.asked()
+    file = case.make.__code__.co_filename
+    return of_faulty(
+        Sought(
+            kind="none",
+            cause=case.cause,
+            op=case.op or "",
+            loss=loss,
+            variables=(variable,),
+            first=(case.first, case.first),
+            lines=frozenset((file, line) for line in case.lines()),
+        ),
+        found,
+    )
 
 
 def runs(cases: Iterable[Case]) -> list[tuple[Case, str]]:
@@ -78,39 +64,16 @@ def runs(cases: Iterable[Case]) -> list[tuple[Case, str]]:
     return [(case, mode) for case in cases for mode in case.modes]
 
 
-def table() -> list[tuple[str, str, int, int, int, int]]:
-    """Returns a row for each set and mode: how many, with a cause, kind right, line right too."""
-    rows = []
-    for name, cases in SETS.items():
-        for mode, title in MODES.items():
-            with tempfile.TemporaryDirectory() as directory:
-                answers = [
-                    answer(case, mode, pathlib.Path(directory, case.name))
-                    for case, its_mode in runs(cases)
-                    if its_mode == mode
-                ]
-            rows.append(
-                (
-                    name,
-                    title,
-                    len(answers),
-                    sum(one.found is not None and one.found.kind != "unknown" for one in answers),
-                    sum(one.is_kind_right for one in answers),
-                    sum(one.is_kind_right and one.is_line_right for one in answers),
-                )
-            )
-    return rows
-
-
-def markdown() -> str:
-    """Returns the table as Markdown."""
-    lines = [
-        "| programs | run | number | cause found | cause right | line right too |",
-        "|---|---|---|---|---|---|",
-    ]
-    lines += ["| " + " | ".join(map(str, row)) + " |" for row in table()]
-    return "\n".join(lines)
+def main(names: list[str]) -> None:
+    for half, cases in SETS.items():
+        for case, mode in runs(cases):
+            if names and case.name not in names:
+                continue
+            with tempfile.TemporaryDirectory() as logdir:
+                found = found_in(case, mode, Path(logdir))
+            outcome = judge(case, found)
+            print(said(f"{half} {case.name}, {MODES[mode]}", outcome, found, bool(names)))
 
 
 if __name__ == "__main__":
-    print(markdown())
+    main(sys.argv[1:])

@@ -28,7 +28,13 @@ def variable(*shape, name=None, **options):
     return tf.Variable(values.reshape(shape), name=name, **options)
 
 
-@CASES("overwritten", STACK + ", list of parameters made before the loop", modes="e")
+@CASES(
+    "overwritten",
+    STACK + ", list of parameters made before the loop",
+    modes="e",
+    variable="w",
+    first=1,
+)
 def names_rebound_list_kept(Tape):
     def step():
         w = tf.Variable(np.ones([4, 1], np.float32))
@@ -48,7 +54,7 @@ def names_rebound_list_kept(Tape):
     return step
 
 
-@CASES("overwritten", STACK + ", weights of a class updated by assignment", modes="e")
+@CASES("overwritten", STACK + ", weights of a class updated by assignment", modes="e", first=1)
 def attribute_rebound_while_training(Tape):
     class Linear:
         def __init__(self):
@@ -72,7 +78,13 @@ def attribute_rebound_while_training(Tape):
     return step
 
 
-@CASES("overwritten", KERAS_ISSUE + "18525, a layer overwrites its own weight in call", modes="e")
+@CASES(
+    "overwritten",
+    KERAS_ISSUE + "18525, a layer overwrites its own weight in call",
+    modes="e",
+    variable="kernel",
+    first=1,
+)
 def layer_overwrites_its_weight(Tape):
     import keras
 
@@ -98,7 +110,13 @@ def layer_overwrites_its_weight(Tape):
     return step
 
 
-@CASES("overwritten", STACK + ", variables named otherwise than their names", modes="e")
+@CASES(
+    "overwritten",
+    STACK + ", variables named otherwise than their names",
+    modes="e",
+    variable="kernel",
+    first=1,
+)
 def named_variables_rebound(Tape):
     def step():
         W = tf.Variable(np.ones([4, 1], np.float32), name="kernel")
@@ -329,7 +347,7 @@ def moving_average_network(Tape):
     return step
 
 
-@CASES("unused", "a name used again is no cause", modes="e")
+@CASES("unused", "a name used again is no cause", modes="e", variable="extra")
 def name_used_again(Tape):
     def step():
         spare = tf.Variable(np.ones([4, 1], np.float32), name="extra")

@@ -44,7 +44,13 @@ def replaced_by_a_tensor(Tape):
     return step
 
 
-@CASES("overwritten", STACK + ", manual gradient descent works once, then None", modes="e")
+@CASES(
+    "overwritten",
+    STACK + ", manual gradient descent works once, then None",
+    modes="e",
+    variable="w",
+    first=1,
+)
 def weights_updated_by_hand(Tape):
     w = variable(4, 1)
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Literal
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -41,12 +42,17 @@ class Training:
       expected: findings, each of severity warning or worse unless `at_least` says
         less; empty for a healthy training, of which none above info may appear.
       reported: where people met it, or what it is like.
+      by: what records it: "tape" for a program that says `gs`, "patch" for one that
+        does not, "fit" for one that is given a `gs.KerasCallback` too.
+      every: the cadence of its records.
     """
 
-    run: Callable[[int], None]
+    run: Callable[..., None]
     steps: int
     expected: tuple[Expected, ...]
     reported: str
+    by: Literal["tape", "patch", "fit"] = "tape"
+    every: int | str = "auto"
 
     @property
     def name(self) -> str:
@@ -56,9 +62,11 @@ class Training:
 class Trainings(list[Training]):
     """Collects the trainings of a module."""
 
-    def __call__(self, *expected: Expected, steps: int = 120, reported: str = "") -> Any:
-        def add(run: Callable[[int], None]) -> Any:
-            self.append(Training(run, steps, expected, reported))
+    def __call__(
+        self, *expected: Expected, steps: int = 120, reported: str = "", **how: Any
+    ) -> Any:
+        def add(run: Callable[..., None]) -> Any:
+            self.append(Training(run, steps, expected, reported, **how))
             return run
 
         return add
@@ -120,6 +128,33 @@ def fit(
 
     for x, y in data:
         train_step(x, y)
+
+
+def keras_fit(
+    model: Any,
+    loss: Any,
+    optimizer: Any,
+    data: Iterator[tuple[Any, Any]],
+    callback: Any = None,
+    **compiled: Any,
+) -> None:
+    """Keras' own loop, a batch of `data` to a step."""
+    model.compile(optimizer, loss, **compiled)
+    callbacks = [] if callback is None else [callback]
+    batches = _Batches(list(data))
+    model.fit(batches, shuffle=False, callbacks=callbacks, verbose=0)  # <-- fit
+
+
+class _Batches(keras.utils.PyDataset):
+    def __init__(self, batches: list[Any]) -> None:
+        super().__init__()
+        self.batches = batches
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.batches[index]
 
 
 def mean_square(y: Any, predicted: Any) -> Any:
