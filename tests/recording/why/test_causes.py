@@ -7,14 +7,24 @@ import pytest
 from tests.diagnose.cases.none_run import MODES, SETS, found_in, judge, runs
 from tests.diagnose.cases.said import said
 
-ALL = [(name, case, mode) for name, cases in SETS.items() for case, mode in runs(cases)]
+NOT_YET = {
+    "weights_updated_by_hand": "a tensor in the place of a loss's only variable makes it a new loss"
+}
+"""Where not all is found, and why: the table of `make bench` counts these as wrong."""
 
 
-@pytest.mark.parametrize(
-    ("case", "mode"),
-    [(case, mode) for _, case, mode in ALL],
-    ids=[f"{name}-{case.name}-{MODES[mode]}" for name, case, mode in ALL],
-)
+def marks(case):
+    return pytest.mark.xfail(reason=NOT_YET[case.name], strict=True) if case.name in NOT_YET else ()
+
+
+ALL = [
+    pytest.param(case, mode, id=f"{name}-{case.name}-{MODES[mode]}", marks=marks(case))
+    for name, cases in SETS.items()
+    for case, mode in runs(cases)
+]
+
+
+@pytest.mark.parametrize(("case", "mode"), ALL)
 def test_what_is_found(case, mode, tmp_path):
     found = found_in(case, mode, tmp_path)
     outcome = judge(case, found)
