@@ -16,6 +16,7 @@ import { Store } from './model/store';
 import { KEYS, toUrl } from './model/url';
 import base from './styles/base.css?inline';
 import detail from './styles/detail.css?inline';
+import findings from './styles/findings.css?inline';
 import frame from './styles/frame.css?inline';
 import lists from './styles/lists.css?inline';
 import matrix from './styles/matrix.css?inline';
@@ -29,7 +30,8 @@ const URL_DELAY_MS = 200;
 /** TensorBoard imports this module in the plugin's frame and calls `render()`. */
 export async function render(): Promise<void> {
   nameFrame(TITLE);
-  addStyle([hostFonts(), uplotStyle, tokens, base, frame, matrix, detail, lists].join('\n'));
+  const styles = [tokens, base, frame, matrix, detail, lists, findings];
+  addStyle([hostFonts(), uplotStyle, ...styles].join('\n'));
   const source = new HttpSource();
   const store = new Store(source);
   store.follow(readUrl());

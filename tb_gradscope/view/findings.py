@@ -2,24 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from tb_gradscope.diagnose import judge
 from tb_gradscope.diagnose.finding import Finding
-from tb_gradscope.format.history import RunHistory
+from tb_gradscope.diagnose.thresholds import THRESHOLDS, ThresholdError, Thresholds, number
+from tb_gradscope.format.history import Label, RunHistory, identity
 from tb_gradscope.view import labels, schema
 
 
-def findings(of: RunHistory) -> schema.Findings:
+def findings(of: RunHistory, thresholds: Thresholds = judge.DEFAULT) -> schema.Findings:
     """Returns what the rules find, worst first."""
-    return schema.Findings(tuple(_finding(of, one) for one in judge.findings(of)))
+    found = judge.findings(of, thresholds)
+    return schema.Findings(tuple(_finding(of, one) for one in found))
+
+
+def thresholds_of(query: Mapping[str, str]) -> Thresholds:
+    """Returns the thresholds that a query asks for; the defaults of those it does not name.
+
+    Raises:
+      ThresholdError: a value makes no sense.
+    """
+    asked = {}
+    for one in THRESHOLDS:
+        if one.name not in query:
+            continue
+        asked[one.name] = number(query[one.name])
+        if problem := one.problem(asked[one.name]):
+            raise ThresholdError(f"The parameter {one.name!r} {problem}")
+    return judge.DEFAULT.changed(asked, "The query")
 
 
 def _finding(of: RunHistory, finding: Finding) -> schema.Finding:
-    where = finding.where
+    where, limit = finding.where, finding.evidence.get("threshold")
     return schema.Finding(
         severity=finding.severity,
         kind=finding.kind,
         cause=finding.cause or "",
-        loss=_id(of, finding),
+        loss=_id(of, finding.loss, finding.label),
+        other_loss=_id(of, finding.other_loss, finding.label),
         variables=finding.variables,
         first_step=finding.span.first,
         last_step=finding.span.last,
@@ -27,15 +48,16 @@ def _finding(of: RunHistory, finding: Finding) -> schema.Finding:
         advice=finding.advice,
         where=None if where is None else schema.Place(where.file, where.line, "", where.code),
         op=where.op if where else "",
+        threshold=str(finding.evidence.get("threshold_name", "")),
+        limit="" if limit is None else f"{limit:g}",
     )
 
 
-def _id(of: RunHistory, finding: Finding) -> str:
-    """Returns the id of the loss that it is of, as far as its name tells; "" for none."""
+def _id(of: RunHistory, name: str | None, label: Label | None) -> str:
+    """Returns the id of a loss: of several of a name, that of the same gradient; "" for none."""
     named = [
-        (known, {of.variables[position].name for position in loss.variables.tolist()})
+        (label is not None and identity(loss.label) == identity(label), known)
         for known, loss in zip(labels.ids(of.losses), of.losses, strict=True)
-        if loss.name == finding.loss
+        if loss.name == name
     ]
-    asked = [known for known, names in named if names.issuperset(finding.variables)]
-    return next(iter([*asked, *(known for known, _ in named)]), "")
+    return next((known for same, known in named if same), named[0][1] if named else "")

@@ -15,12 +15,13 @@ from tensorboard.plugins import base_plugin
 from tensorboard.util import tb_logging
 from werkzeug import wrappers
 
+from tb_gradscope.diagnose.thresholds import ThresholdError
 from tb_gradscope.format.history import RunHistory
 from tb_gradscope.format.packing import Floats
 from tb_gradscope.format.tags import EVENTS_PLUGIN_NAME, PLUGIN_NAME
 from tb_gradscope.view import answers, assets, labels, numbers, schema
 from tb_gradscope.view.cache import Cache
-from tb_gradscope.view.findings import findings
+from tb_gradscope.view.findings import findings, thresholds_of
 from tb_gradscope.view.history import Histories
 from tb_gradscope.view.labels import Labelled
 from tb_gradscope.view.provider import Listing, Source, in_background, token
@@ -99,11 +100,15 @@ class GradscopePlugin(base_plugin.TBPlugin):  # type: ignore[misc]
         return _json(request, answers.run(run, current))
 
     def _findings(self, request: Request) -> Response:
+        try:
+            thresholds = thresholds_of(request.args)
+        except ThresholdError as error:
+            raise errors.InvalidArgumentError(str(error)) from error
         run, current = self._history(request, recent=False)
-        found = self._found.get(run.name, current)
+        found = self._found.get((run.name, thresholds), current)
         if found is None:
-            found = findings(run)
-            self._found.put(run.name, current, found, 1)
+            found = findings(run, thresholds)
+            self._found.put((run.name, thresholds), current, found, 1)
         return _json(request, found)
 
     def _matrix(self, request: Request) -> Response:

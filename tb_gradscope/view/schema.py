@@ -8,8 +8,10 @@ from this file by `schema_ts`. Steps, calls and counts are whole numbers.
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Literal
 
+from tb_gradscope.diagnose import thresholds
 from tb_gradscope.format.statistics import State, Statistic
 
 STATES = {state.name.lower(): int(state) for state in State}
@@ -289,15 +291,19 @@ class Run:
 class Finding:
     """Something that is wrong with a run, or worth knowing.
 
-    `loss` is its id, empty where it is of none. `cause`: kind "none" only, else
-    empty. `message` says all of it in a sentence, `advice` what to try. `op`: the
-    operation at that line that matters, or empty.
+    `loss` is its id, empty where it is of none; `other_loss` the id of the second
+    loss of a conflict or domination, or of one that reaches variables that this one
+    does not. `cause`: kind "none" only, else empty. `message` says all of it in a
+    sentence, `advice` what to try. `op`: the operation at that line that matters, or
+    empty. `threshold`: what its numbers passed, by its name in THRESHOLDS, or empty,
+    and `limit` the value that it had.
     """
 
     severity: Literal["error", "warning", "info"]
     kind: str
     cause: str
     loss: str
+    other_loss: str
     variables: tuple[str, ...]
     first_step: int
     last_step: int
@@ -305,6 +311,8 @@ class Finding:
     advice: str
     where: Place | None
     op: str
+    threshold: str
+    limit: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -312,6 +320,38 @@ class Findings:
     """All that is wrong with a run, worst first."""
 
     findings: tuple[Finding, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Threshold:
+    """What findings compare numbers with; a parameter of `findings`.
+
+    `meaning`: the kinds of finding it is for, and what is compared with it. `high`: null
+    where there is no bound. `whole`: only whole numbers make sense.
+    """
+
+    name: str
+    default: float
+    unit: str
+    meaning: str
+    low: float
+    high: float | None
+    whole: bool
+
+
+THRESHOLDS = tuple(
+    Threshold(
+        name=one.name,
+        default=one.default,
+        unit=one.unit,
+        meaning=one.meaning,
+        low=one.low,
+        high=one.high if math.isfinite(one.high) else None,
+        whole=one.is_whole,
+    )
+    for one in thresholds.THRESHOLDS
+)
+"""All thresholds, in the order of the report's flags."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -332,7 +372,11 @@ class Route:
 ROUTES: dict[str, Route] = {
     "index": Route({"since?": str}, Index, "All runs."),
     "run": Route({"run": str}, Run, "One run, all but its numbers."),
-    "findings": Route({"run": str}, Findings, "What is wrong with one run."),
+    "findings": Route(
+        {"run": str, **{f"{one.name}?": float for one in THRESHOLDS}},
+        Findings,
+        "What is wrong with one run, judged by the thresholds given and the defaults of the rest.",
+    ),
     "matrix": Route(
         {"run": str, "step": int},
         None,

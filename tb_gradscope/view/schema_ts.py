@@ -34,6 +34,7 @@ _OBJECTS: tuple[type, ...] = (
     schema.Run,
     schema.Finding,
     schema.Findings,
+    schema.Threshold,
 )
 _SCALARS = {str: "string", int: "number", float: "number", bool: "boolean"}
 _HEAD = """\
@@ -46,7 +47,7 @@ def typescript() -> str:
     """Returns the text of `schema.gen.ts`."""
     parts = [_HEAD, _constants()]
     parts += [_interface(one) for one in _OBJECTS]
-    parts.append(_routes())
+    parts += [_thresholds(), _routes()]
     return "\n".join(parts)
 
 
@@ -81,6 +82,12 @@ def _interface(one: type) -> str:
     return (
         f"{_comment(inspect.getdoc(one) or '', '')}export interface {one.__name__} {{\n{fields}}}\n"
     )
+
+
+def _thresholds() -> str:
+    lines = [f"  {json.dumps(dataclasses.asdict(one))},\n" for one in schema.THRESHOLDS]
+    comment = _comment("All thresholds, in the order of the report's flags.", "")
+    return "".join([comment, "export const THRESHOLDS: readonly Threshold[] = [\n", *lines, "];\n"])
 
 
 def _routes() -> str:

@@ -473,6 +473,35 @@ def test_findings_lead_to_the_cell(page: Page, server: Server) -> None:
     expect(chosen).to_have_text("NaN")
 
 
+def test_a_changed_threshold_is_judged_by_at_once_and_kept_in_the_link(
+    page: Page, server: Server
+) -> None:
+    frame = open_tab(page, server, run="multi", tab="findings")
+    findings = frame.get_by_role("article")
+    expect(findings).to_have_count(3)
+    clipped = findings.filter(has_text="compared with the threshold clip_saturated (0.5)")
+    clipped.get_by_role("button", name="clip_saturated").click()
+    box = frame.get_by_role("textbox", name="clip_saturated")
+    expect(box).to_be_focused()
+    box.fill("2")
+    page.keyboard.press("Enter")
+    expect(frame.get_by_text("Expected a number from 0 to 1.")).to_be_visible()
+    expect(findings).to_have_count(3)
+    box.fill("0.6")
+    page.keyboard.press("Enter")
+    expect(findings).to_have_count(2)
+    expect(box).to_be_focused()
+    expect(frame.get_by_text("Expected a number")).to_have_count(0)
+    page.wait_for_url(re.compile(r"p\.gradscope\.thresholds=clip_saturated%3A0\.6"))
+    page.reload()
+    expect(findings).to_have_count(2)
+    frame.get_by_text("1 changed: clip_saturated 0.6").click()
+    frame.get_by_role("button", name="clip_saturated back to its default, 0.5").click()
+    expect(findings).to_have_count(3)
+    clipped.get_by_role("button", name="see Clipping").click()
+    expect(frame.get_by_role("tab", name="Clipping")).to_have_attribute("aria-selected", "true")
+
+
 def test_replicas_and_their_reduction_stand_apart(page: Page, server: Server) -> None:
     frame = open_tab(page, server, run="replicas")
     shown = {"replica 0 of 2": "1.0", "replica 1 of 2": "2.0", "mean of 2 replicas": "3.0"}

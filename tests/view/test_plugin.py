@@ -50,6 +50,8 @@ INGESTERS = [
         ("clip", {"run": "plain"}, 400, "The parameter 'site' is missing."),
         ("clip", {"run": "plain", "site": "x"}, 404, "has no site 'x'."),
         ("findings", {"run": "no"}, 404, "There is no run 'no'"),
+        ("findings", {"run": "plain", "spike": "x"}, 400, "The parameter 'spike' is 'x', expected"),
+        ("findings", {"run": "plain", "conflict": 1}, 400, "is 1, expected a number from -1 to 0"),
         ("optimizer", {"run": "scaled"}, 400, "The parameter 'optimizer' is missing."),
         ("optimizer", {"run": "scaled", "optimizer": "x"}, 404, "has no optimizer 'x'."),
         ("reached", {"run": "plain", "optimizer": "adam"}, 404, "has no optimizer 'adam'."),

@@ -271,15 +271,19 @@ export interface Run {
 /**
  * Something that is wrong with a run, or worth knowing.
  *
- * `loss` is its id, empty where it is of none. `cause`: kind "none" only, else
- * empty. `message` says all of it in a sentence, `advice` what to try. `op`: the
- * operation at that line that matters, or empty.
+ * `loss` is its id, empty where it is of none; `other_loss` the id of the second
+ * loss of a conflict or domination, or of one that reaches variables that this one
+ * does not. `cause`: kind "none" only, else empty. `message` says all of it in a
+ * sentence, `advice` what to try. `op`: the operation at that line that matters, or
+ * empty. `threshold`: what its numbers passed, by its name in THRESHOLDS, or empty,
+ * and `limit` the value that it had.
  */
 export interface Finding {
   severity: "error" | "warning" | "info";
   kind: string;
   cause: string;
   loss: string;
+  other_loss: string;
   variables: string[];
   first_step: number;
   last_step: number;
@@ -287,6 +291,8 @@ export interface Finding {
   advice: string;
   where: Place | null;
   op: string;
+  threshold: string;
+  limit: string;
 }
 
 /** All that is wrong with a run, worst first. */
@@ -294,14 +300,50 @@ export interface Findings {
   findings: Finding[];
 }
 
+/**
+ * What findings compare numbers with; a parameter of `findings`.
+ *
+ * `meaning`: the kinds of finding it is for, and what is compared with it. `high`: null
+ * where there is no bound. `whole`: only whole numbers make sense.
+ */
+export interface Threshold {
+  name: string;
+  default: number;
+  unit: string;
+  meaning: string;
+  low: number;
+  high: number | null;
+  whole: boolean;
+}
+
+/** All thresholds, in the order of the report's flags. */
+export const THRESHOLDS: readonly Threshold[] = [
+  {"name": "min_records", "default": 5, "unit": "records", "meaning": "fewer records than this are not judged, except for None, NaN and Inf", "low": 1, "high": null, "whole": true},
+  {"name": "spike", "default": 100.0, "unit": "times", "meaning": "exploding: a norm so many times the median of the records before it", "low": 1, "high": null, "whole": false},
+  {"name": "spike_deviations", "default": 8.0, "unit": "deviations", "meaning": "exploding: and so many deviations (of the logarithm) above it", "low": 0, "high": null, "whole": false},
+  {"name": "growth", "default": 100.0, "unit": "times", "meaning": "exploding: a norm that has grown so many times, and still grows", "low": 1, "high": null, "whole": false},
+  {"name": "initial", "default": 1000.0, "unit": "times", "meaning": "exploding: first norms so many times what follows and the variable's own", "low": 1, "high": null, "whole": false},
+  {"name": "vanishing", "default": 1000.0, "unit": "times", "meaning": "vanishing: kernels near the input have so many times less than near the loss", "low": 1, "high": null, "whole": false},
+  {"name": "vanished", "default": 1e-09, "unit": "", "meaning": "vanishing: root mean square of all gradients below this (Adam's epsilon is 1e-7)", "low": 0, "high": null, "whole": false},
+  {"name": "clip_saturated", "default": 0.5, "unit": "of 1", "meaning": "clip_saturated: fraction of steps clipped (Google's Tuning Playbook)", "low": 0, "high": 1, "whole": false},
+  {"name": "clip_scale", "default": 0.01, "unit": "of 1", "meaning": "clip_saturated: a warning where clipping leaves less than this of the norm", "low": 0, "high": 1, "whole": false},
+  {"name": "clip_never", "default": 0.1, "unit": "of 1", "meaning": "clip_never: the largest norm stays below this fraction of the threshold", "low": 0, "high": 1, "whole": false},
+  {"name": "clip_never_calls", "default": 100, "unit": "calls", "meaning": "clip_never: not before so many calls", "low": 1, "high": null, "whole": true},
+  {"name": "conflict", "default": -0.3, "unit": "", "meaning": "conflict: cosine of two losses below this (PCGrad: below 0)", "low": -1, "high": 0, "whole": false},
+  {"name": "conflict_fraction", "default": 0.8, "unit": "of 1", "meaning": "conflict, domination: in at least this fraction of the records", "low": 0, "high": 1, "whole": false},
+  {"name": "domination", "default": 1000.0, "unit": "times", "meaning": "domination: a loss's norm so many times the other's on shared variables", "low": 1, "high": null, "whole": false},
+  {"name": "update_large", "default": 0.1, "unit": "of 1", "meaning": "update_ratio: updates above this fraction of the variable's norm (CS231n: 1e-3)", "low": 0, "high": null, "whole": false},
+  {"name": "update_small", "default": 1e-07, "unit": "of 1", "meaning": "update_ratio: updates below this fraction of the variable's norm (CS231n: 1e-3)", "low": 0, "high": null, "whole": false},
+];
+
 /** The routes: what to ask, what is answered. */
 export interface Routes {
   /** All runs. */
   index: { query: { since?: string }; answer: Index };
   /** One run, all but its numbers. */
   run: { query: { run: string }; answer: Run };
-  /** What is wrong with one run. */
-  findings: { query: { run: string }; answer: Findings };
+  /** What is wrong with one run, judged by the thresholds given and the defaults of the rest. */
+  findings: { query: { run: string; min_records?: number; spike?: number; spike_deviations?: number; growth?: number; initial?: number; vanishing?: number; vanished?: number; clip_saturated?: number; clip_scale?: number; clip_never?: number; clip_never_calls?: number; conflict?: number; conflict_fraction?: number; domination?: number; update_large?: number; update_small?: number }; answer: Findings };
   /**
    * [loss or optimizer, variable, statistic + 1] over the run's losses, then its optimizers,
    * of the latest record at or before the step that has the variable. Behind the statistics:

@@ -4,6 +4,7 @@ import { ClipNumbers } from './clipping';
 import { columnsOf } from './columns';
 import { Lru } from './lru';
 import { seriesSize, type Track, tracksOf, wholeTrack } from './series';
+import { type Changed, toText } from './thresholds';
 import { UpdateNumbers } from './updates';
 
 const CACHE_BYTES = 16 << 20;
@@ -12,7 +13,7 @@ const CACHE_BYTES = 16 << 20;
 export interface Source {
   index(since?: string): Promise<Index>;
   run(name: string): Promise<Run>;
-  findings(run: Run): Promise<Findings>;
+  findings(run: Run, thresholds: Changed): Promise<Findings>;
   matrix(run: string, step: number, size: number, abort?: AbortSignal): Promise<Float32Array>;
   /** Every column's records of a variable. */
   tracks(run: Run, variable: number): Promise<Track[]>;
@@ -38,8 +39,10 @@ export class HttpSource implements Source {
     return getJson('run', { run: name });
   }
 
-  findings(run: Run): Promise<Findings> {
-    return this.once(run, 'findings', 1000, () => getJson('findings', { run: run.name }));
+  findings(run: Run, thresholds: Changed): Promise<Findings> {
+    return this.once(run, `findings ${toText(thresholds)}`, 1000, () =>
+      getJson('findings', { run: run.name, ...thresholds }),
+    );
   }
 
   matrix(run: string, step: number, size: number, abort?: AbortSignal): Promise<Float32Array> {

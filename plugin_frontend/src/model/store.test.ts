@@ -1,9 +1,10 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { RequestError } from '../api/client';
-import type { Index, Run } from '../api/schema.gen';
+import type { Finding, Findings, Index, Run } from '../api/schema.gen';
 import { type Cell, makeFrame, makeRun } from './fixtures';
 import type { Source } from './source';
 import { Store } from './store';
+import { type Changed, toText } from './thresholds';
 
 /** A server whose runs tests may change between two questions. */
 class FakeSource implements Source {
@@ -54,7 +55,7 @@ class FakeSource implements Source {
   wholeTracks = async () => [];
   clip = async () => Promise.reject(new Error('not asked for here'));
   optimizer = this.clip;
-  findings = async (run: Run) => {
+  findings = async (run: Run, _: Changed): Promise<Findings> => {
     this.asked.push(`findings ${run.name}`);
     return { findings: [] };
   };
@@ -237,5 +238,28 @@ describe('findings', () => {
     const store = await opened(source);
     await store.judge(store.shown.value?.run as Run);
     expect([store.failure.value, store.judgeFailure.value]).toEqual(['', 'No rules today.']);
+  });
+
+  it('are found anew by the thresholds of a link, and only by the latest', async () => {
+    const source = new FakeSource();
+    source.add('a', [0, 1]);
+    const asked: string[] = [];
+    const answers: (() => void)[] = [];
+    source.findings = async (_, thresholds) => {
+      asked.push(toText(thresholds));
+      if (thresholds.spike === 50) await new Promise<void>((answer) => answers.push(answer));
+      return { findings: thresholds.spike === 50 ? [] : [{ kind: 'exploding' } as Finding] };
+    };
+    const store = new Store(source);
+    await store.refresh();
+    store.follow({ run: 'a', thresholds: 'spike:50' });
+    store.follow({ run: 'a', thresholds: 'spike:60' });
+    await vi.waitFor(() => expect(store.judging.value).toBe(false));
+    for (const answer of answers) answer();
+    await Promise.resolve();
+    expect(asked).toEqual(['', 'spike:50', 'spike:60']);
+    expect(store.findings.value?.length).toBe(1);
+    store.follow({ run: 'a', thresholds: 'spike:60' });
+    expect(asked.length).toBe(3);
   });
 });

@@ -8,6 +8,7 @@ import { makeRows, Names, orderVariables, parseFilter, type Row, type SortBy } f
 import { type Domain, domainOf, union } from './scale';
 import { atOrAfter, lastAtOrBefore, withClipSteps } from './series';
 import type { Source } from './source';
+import { type Changed, toText } from './thresholds';
 import { fromUrl, type Linked, type Pair, type Selection, type Tab } from './url';
 
 /** A run with the matrix that belongs to it: never one without the other. */
@@ -47,6 +48,10 @@ export class Store {
   readonly theme: Signal<'light' | 'dark'> = signal('light');
   /** What is wrong with the run, as far as known; null until the first answer. */
   readonly findings: Signal<readonly Finding[] | null> = signal(null);
+  /** They are being found anew. */
+  readonly judging = signal(false);
+  /** What they are compared with, where the user changed it. */
+  readonly thresholds: Signal<Changed> = signal({});
   /** Why that is not known, in a sentence; empty when all is well. */
   readonly judgeFailure = signal('');
   /** What went wrong last, in a sentence; empty when all is well. */
@@ -97,6 +102,7 @@ export class Store {
     sortLoss: this.sortLoss.value,
     selection: this.selection.value,
     pair: this.pair.value,
+    thresholds: this.thresholds.value,
   }));
 
   private readonly frames = new Lru<Frame>(FRAME_BYTES);
@@ -122,6 +128,7 @@ export class Store {
       this.selection.value = linked.selection;
       this.pair.value = linked.pair;
     });
+    this.judgeBy(linked.thresholds);
   }
 
   /** Asks what is new. Calls while one is under way join it. */
@@ -178,9 +185,29 @@ export class Store {
     if (step !== undefined) await this.goTo(step);
   }
 
+  /** Leads from a finding to the tab that shows more of it. */
+  async leadToTab(tab: Tab, { loss, other_loss: other, variables, first_step }: Finding) {
+    const [variable = ''] = variables;
+    batch(() => {
+      this.tab.value = tab;
+      this.filter.value = '';
+      if (tab === 'conflicts' && loss && other) this.pair.value = { one: loss, other };
+      if (variable) this.selection.value = { variable, loss };
+    });
+    await this.goTo(first_step);
+  }
+
   /** Goes to a step that something began at; if it was not kept, to the next that was. */
   async goTo(step: number): Promise<void> {
     await this.chooseStep(atOrAfter(this.steps.value, step) ?? step);
+  }
+
+  /** Has findings found anew, by other thresholds. */
+  judgeBy(thresholds: Changed): void {
+    if (toText(thresholds) === toText(this.thresholds.value)) return;
+    this.thresholds.value = thresholds;
+    const run = this.shown.value?.run;
+    if (run && run.name === this.runName.value) void this.judge(run);
   }
 
   private async load(): Promise<void> {
@@ -238,14 +265,20 @@ export class Store {
   async judge(run: Run): Promise<void> {
     if (this.judged.name !== run.name) this.findings.value = null;
     this.judged = { name: run.name, steps: run.steps.length };
-    this.judgeFailure.value = '';
+    const thresholds = this.thresholds.value;
+    const isWanted = () => this.runName.value === run.name && this.thresholds.value === thresholds;
+    this.judging.value = true;
     try {
-      const { findings } = await this.source.findings(run);
-      if (this.runName.value === run.name) this.findings.value = findings;
+      const { findings } = await this.source.findings(run, thresholds);
+      if (!isWanted()) return;
+      this.findings.value = findings;
+      this.judgeFailure.value = '';
     } catch (error) {
       // Of no concern to the other tabs.
+      if (!isWanted()) return;
       this.judgeFailure.value = error instanceof Error ? error.message : String(error);
     }
+    this.judging.value = false;
   }
 
   /** Judging takes the server a while: for a number on a tab not at each new step. */

@@ -11,6 +11,7 @@ const LINKED: Linked = {
   sortLoss: 'kl',
   selection: { variable: 'enc/kernel', loss: '' },
   pair: { one: 'recon', other: 'kl@reduced/2' },
+  thresholds: { spike: 50 },
 };
 
 it('goes there and back', () => {
@@ -24,7 +25,8 @@ it('leaves out what is as it would be anyway', () => {
 });
 
 it('ignores nonsense', () => {
-  expect(fromUrl({ step: '1e9999', tab: 'toString', sort: '<b>' })).toEqual(fromUrl({}));
+  const nonsense = { step: '1e9999', tab: 'toString', sort: '<b>', thresholds: 'spike:x' };
+  expect(fromUrl(nonsense)).toEqual(fromUrl({}));
   expect(fromUrl({ pair: 'recon' }).pair).toBeNull();
 });
 

@@ -1,4 +1,5 @@
 import type { Sort, SortBy } from './order';
+import { type Changed, fromText, toText } from './thresholds';
 
 /** What a link to the page remembers, by names: positions change as a run grows. */
 export interface Linked {
@@ -12,6 +13,7 @@ export interface Linked {
   readonly sortLoss: string;
   readonly selection: Selection | null;
   readonly pair: Pair | null;
+  readonly thresholds: Changed;
 }
 
 /** In the order of the page. */
@@ -50,6 +52,7 @@ export const KEYS = [
   'loss',
   'pair',
   'with',
+  'thresholds',
 ] as const;
 
 const SORTS: readonly string[] = ['model', 'name', 'norm', 'worst'] satisfies Sort['by'][];
@@ -67,6 +70,7 @@ export function fromUrl(given: Record<string, string>): Linked {
     sortLoss: given.by ?? '',
     selection: variable || loss ? { variable, loss } : null,
     pair: one && other ? { one, other } : null,
+    thresholds: fromText(given.thresholds ?? ''),
   };
 }
 
@@ -83,5 +87,6 @@ export function toUrl(linked: Linked): Record<string, string> {
     loss: linked.selection?.loss ?? '',
     pair: linked.pair?.one ?? '',
     with: linked.pair?.other ?? '',
+    thresholds: toText(linked.thresholds),
   };
 }

@@ -2,7 +2,9 @@ import { useEffect } from 'preact/hooks';
 import type { Finding } from '../api/schema.gen';
 import type { Shown, Store } from '../model/store';
 import { count, counted } from '../model/text';
+import type { Tab } from '../model/url';
 import { ColumnName } from './column-name';
+import { showThreshold, Thresholds } from './thresholds';
 import { TryAgain } from './try-again';
 import { Variables } from './variables';
 import { Where } from './where';
@@ -20,34 +22,58 @@ export function FindingList({ store, shown }: Props) {
   }, [store, run]);
   const found = store.findings.value;
   const failure = store.judgeFailure.value;
-  if (failure) {
-    return <TryAgain failure={failure} retry={() => store.judge(run)} class="sheet" />;
-  }
-  if (!found) return <p class="nothing">Judging…</p>;
-  const faults = found.filter(({ severity }) => severity !== 'info').length;
   return (
-    <div class="sheet">
+    <div class="sheet" aria-busy={store.judging.value}>
+      {failure ? (
+        <TryAgain failure={failure} retry={() => store.judge(run)} />
+      ) : (
+        <Summary store={store} />
+      )}
+      <Thresholds store={store} />
+      {!failure && found && (
+        <ul class="findings">
+          {found.map((finding, i) => (
+            <li key={i}>
+              <Card store={store} shown={shown} finding={finding} />
+            </li>
+          ))}
+        </ul>
+      )}
+    </div>
+  );
+}
+
+function Summary({ store }: { store: Store }) {
+  const found = store.findings.value;
+  if (!found) return <p role="status">Judging…</p>;
+  const faults = found.filter(({ severity }) => severity !== 'info').length;
+  const rest = found.length - faults;
+  return (
+    <div role="status">
       <h2>{faults > 0 ? `${counted(faults, 'fault')} found` : 'No fault found'}</h2>
       <p class="muted">
-        {found.length > faults && `${count(found.length - faults)} worth knowing. `}
+        {rest > 0 && `${count(rest)} worth knowing. `}
         Judged by rules over all records, each variable against its own past and its peers.
       </p>
-      <ul class="findings">
-        {found.map((finding, i) => (
-          <li key={i}>
-            <Card store={store} shown={shown} finding={finding} />
-          </li>
-        ))}
-      </ul>
     </div>
   );
 }
 
 const SIGNS: Record<Finding['severity'], string> = { error: '✕', warning: '▲', info: 'i' };
 
+/** Kinds of which another tab than the matrix shows more. */
+const TABS: Record<string, { tab: Tab; name: string }> = {
+  clip_saturated: { tab: 'clipping', name: 'Clipping' },
+  clip_never: { tab: 'clipping', name: 'Clipping' },
+  conflict: { tab: 'conflicts', name: 'Conflicts' },
+  domination: { tab: 'conflicts', name: 'Conflicts' },
+  update_ratio: { tab: 'updates', name: 'Updates' },
+};
+
 function Card({ store, shown, finding }: Props & { finding: Finding }) {
-  const { severity, kind, cause, loss, variables, first_step: first, op } = finding;
+  const { severity, kind, cause, loss, variables, first_step: first, op, threshold } = finding;
   const lead = (variable: string) => store.lead({ variable, loss }, first);
+  const more = TABS[kind];
   return (
     <article class={`card finding ${severity}`} aria-label={`${severity}: ${finding.message}`}>
       <header>
@@ -69,14 +95,28 @@ function Card({ store, shown, finding }: Props & { finding: Finding }) {
         >
           step {count(first)}
         </button>
+        {more && (
+          <button type="button" class="link" onClick={() => store.leadToTab(more.tab, finding)}>
+            see {more.name}
+          </button>
+        )}
       </header>
       <p>{finding.message}</p>
+      {finding.where && <Where place={finding.where} op={op} />}
       <p class="muted">{finding.advice}</p>
-      <Variables names={variables} onChoose={lead} />
-      {finding.where && <Where place={finding.where} />}
-      {op && (
+      {variables.length > 0 && <Variables names={variables} onChoose={lead} />}
+      {threshold && (
         <p class="muted">
-          operation <span class="mono">{op}</span>
+          compared with the threshold{' '}
+          <button
+            type="button"
+            class="link mono"
+            title="Show it among the thresholds"
+            onClick={() => showThreshold(threshold)}
+          >
+            {threshold}
+          </button>{' '}
+          ({finding.limit})
         </p>
       )}
     </article>

@@ -8,6 +8,7 @@ import { Clipping } from './clipping';
 import { MissingList } from './missing';
 import { NonfiniteList } from './nonfinite';
 import { Notices } from './notices';
+import { seeAll } from './seen-for-tests';
 import { Teach } from './teach';
 
 // A canvas is what jsdom has not.
@@ -40,18 +41,7 @@ function storeOf(shown: Shown): Store {
   return store;
 }
 
-beforeEach(() => {
-  vi.stubGlobal(
-    'IntersectionObserver',
-    class {
-      constructor(private readonly tell: (entries: { isIntersecting: boolean }[]) => void) {}
-      observe() {
-        this.tell([{ isIntersecting: true }]);
-      }
-      disconnect() {}
-    },
-  );
-});
+beforeEach(seeAll);
 
 afterEach(() => {
   cleanup();

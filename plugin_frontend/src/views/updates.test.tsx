@@ -4,6 +4,7 @@ import { makeFrame, makeOptimizer, makeRun, makeSource } from '../model/fixtures
 import { Names } from '../model/order';
 import { type Shown, Store } from '../model/store';
 import { UpdateNumbers } from '../model/updates';
+import { seeAll } from './seen-for-tests';
 import { Updates } from './updates';
 
 // A canvas is what jsdom has not.
@@ -35,18 +36,7 @@ function open(optimizers = [OPTIMIZER]): Store {
   return store;
 }
 
-beforeEach(() => {
-  vi.stubGlobal(
-    'IntersectionObserver',
-    class {
-      constructor(private readonly tell: (entries: { isIntersecting: boolean }[]) => void) {}
-      observe() {
-        this.tell([{ isIntersecting: true }]);
-      }
-      disconnect() {}
-    },
-  );
-});
+beforeEach(seeAll);
 
 afterEach(() => {
   cleanup();
