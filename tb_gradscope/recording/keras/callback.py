@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import weakref
+from collections.abc import Callable
 from typing import Any
 
+from tb_gradscope.diagnose.finding import Finding, Severity
 from tb_gradscope.recording.failure import contained, say_once
-from tb_gradscope.recording.store import cadence
+from tb_gradscope.recording.store import cadence, live
 
 try:
     import keras
@@ -22,6 +25,8 @@ from tb_gradscope.recording.keras import step as keras_step
 from tb_gradscope.recording.keras.fit import Fit
 from tb_gradscope.recording.keras.recorder import FitRecorder, log_directory
 from tb_gradscope.recording.tape import place
+
+_LOGGER = logging.getLogger("tb_gradscope")
 
 
 class KerasCallback(keras.callbacks.Callback):
@@ -47,12 +52,17 @@ class KerasCallback(keras.callbacks.Callback):
         else "logs".
       every: N to record every N-th batch in full, or "auto": densely at first and
         ever more sparsely, so that logs stay small.
+      on_finding: called, on a thread of ours, with each new `Finding` of severity
+        error or warning. The first errors are logged ("tb_gradscope") in any case.
+      stop_on: "error" or "warning" ends `fit` after the batch in which such a
+        finding is seen: half a second after the fault, or with the epoch, at the
+        latest. The log says which one it was.
       on_error: "warn" to warn once and let training go on when recording fails;
         "raise" for tests.
 
     Raises:
-      TypeError: `log_dir` is no path.
-      ValueError: `every` or `on_error` has a value not named above.
+      TypeError: `log_dir` is no path, or `on_finding` no function.
+      ValueError: `every`, `stop_on` or `on_error` has a value not named above.
     """
 
     def __init__(
@@ -60,6 +70,8 @@ class KerasCallback(keras.callbacks.Callback):
         log_dir: str | os.PathLike[str] | None = None,
         every: int | str = 10,
         *,
+        on_finding: Callable[[Finding], None] | None = None,
+        stop_on: Severity | None = None,
         on_error: str = "warn",
     ) -> None:
         super().__init__()
@@ -74,10 +86,13 @@ class KerasCallback(keras.callbacks.Callback):
         if on_error not in ("warn", "raise"):
             raise ValueError(f"on_error={on_error!r}: expected 'warn' or 'raise'.")
         cadence.parse_every(every)
+        live.check_arguments(on_finding, stop_on)
         self.every = every
+        self.on_finding = on_finding
+        self.stop_on = stop_on
         self.on_error = on_error
         self._fit: Fit | None = None
-        self._goes_on = False
+        self._goes_on = self._may_stop = False
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Begins to record."""
@@ -100,6 +115,19 @@ class KerasCallback(keras.callbacks.Callback):
             with contained("recording a batch", self.on_error):
                 self._fit.begin_batch()
 
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Ends training if there is a finding to stop for."""
+        if self._fit is not None and self._may_stop:
+            with contained("stopping model.fit", self.on_error):
+                self._stop_for_a_finding()
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Does so if that is in the last batches."""
+        if self._fit is not None and self._may_stop:
+            with contained("stopping model.fit", self.on_error):
+                self._fit.recorder.flush()
+                self._stop_for_a_finding()
+
     def on_train_end(self, logs: Any = None) -> None:
         """Writes what is left."""
         if self._fit is not None:
@@ -108,6 +136,14 @@ class KerasCallback(keras.callbacks.Callback):
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_fit": None}
+
+    def _stop_for_a_finding(self) -> None:
+        finding = None if self._fit is None else self._fit.recorder.live.stopping
+        if finding is not None and not self.model.stop_training:
+            self.model.stop_training = True
+            _LOGGER.warning(
+                "gs.KerasCallback(stop_on=%r) stops model.fit: %s", self.stop_on, live.said(finding)
+            )
 
     def _begin(self, callbacks: list[Any]) -> None:
         if self._fit is not None:
@@ -124,13 +160,32 @@ class KerasCallback(keras.callbacks.Callback):
         if recorder.logdir != directory:
             recorder = self._recorder(directory)
         self._goes_on = False
+        self._may_stop = self.stop_on is not None and self._is_alone()
         self._fit.begin(recorder, tensorboard, place.find_caller().message())
 
     def _recorder(self, directory: str) -> FitRecorder:
-        recorder = FitRecorder(directory, self.every, on_error=self.on_error)
+        recorder = FitRecorder(
+            directory,
+            self.every,
+            on_finding=self.on_finding,
+            stop_on=self.stop_on,
+            on_error=self.on_error,
+        )
         # An exception in another callback ends fit without a word to this one.
         weakref.finalize(self, recorder.end)
         return recorder
+
+    def _is_alone(self) -> bool:
+        """Tells whether no other process trains the model in step with this one."""
+        strategy = self.model.distribute_strategy
+        replicas: int = strategy.num_replicas_in_sync
+        if replicas == 1 or replicas == len(strategy.extended.worker_devices):
+            return True
+        say_once(
+            f"gs.KerasCallback(stop_on={self.stop_on!r}) does not stop a training on several "
+            "workers, which would not all stop at the same batch; use on_finding there."
+        )
+        return False
 
     def _problem(self, callbacks: list[Any]) -> str | None:
         """Returns why this model or `fit` cannot be recorded, None if it can."""

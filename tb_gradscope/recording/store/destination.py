@@ -126,8 +126,8 @@ class DirectoryRecorder(Recorder):
 
     @property
     def should_stop(self) -> bool:
-        """True once there was a finding of the severity given as `stop_on`."""
-        return self.live.should_stop
+        """True once there was a finding of the severity given as `stop_on`, until entered again."""
+        return self.live.stopping is not None
 
     _entered_in: int | None = None
 

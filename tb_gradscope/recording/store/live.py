@@ -27,10 +27,10 @@ class Live:
     Everything is judged when a variable has its first NaN, Inf or None, and each time
     the number of records has doubled; with somebody to tell, has grown by an eighth.
     Between two times it grows by a 16th at least, so that whatever the training does,
-    they are few. Used on the host thread only, but for `should_stop`.
+    they are few. Used on the host thread only, but for `stopping`.
 
     Attributes:
-      should_stop: a finding of the severity to stop on was seen.
+      stopping: the finding to stop for, None while there is none.
 
     Raises:
       TypeError: `on_finding` cannot be called.
@@ -38,11 +38,8 @@ class Live:
     """
 
     def __init__(self, on_finding: OnFinding | None, stop_on: Severity | None) -> None:
-        if on_finding is not None and not callable(on_finding):
-            raise TypeError(f"on_finding={on_finding!r}: expected a function of one finding.")
-        if stop_on not in ("error", "warning", None):
-            raise ValueError(f"stop_on={stop_on!r}: expected 'error', 'warning' or None.")
-        self.should_stop = False
+        check_arguments(on_finding, stop_on)
+        self.stopping: Finding | None = None
         self._on_finding = on_finding
         self._stop_on = stop_on
         self._losses: dict[str, Latest] = {}
@@ -50,6 +47,11 @@ class Live:
         self._records = 0
         self._has_news = False
         self._next, self._next_of_news = _FIRST, 0
+        self._since: int | None = None
+
+    def begin(self) -> None:
+        """A recording begins, for the first time or again: what is so no more stops it no more."""
+        self.stopping = self._since = None
 
     def see(self, series: str, schema: Any, step: int, record: GradientRecord) -> None:
         """Takes note of a record, and judges if it is time to.
@@ -60,6 +62,7 @@ class Live:
           step: the record's.
           record: what was written.
         """
+        self._since = step if self._since is None else self._since
         latest = self._losses.get(series)
         if latest is None:
             latest = self._losses[series] = Latest(schema)
@@ -90,17 +93,21 @@ class Live:
         for finding in judge.findings(self._run()):
             if finding.severity == "info":
                 continue
+            self._stop(finding)
             key, rank = (finding.kind, finding.loss), SEVERITIES.index(finding.severity)
             if self._said.get(key, len(SEVERITIES)) <= rank:
                 continue  # what was an error once is not said again as a warning
             self._said[key] = rank
             if finding.severity == "error":
-                where = f" [{finding.where.file}:{finding.where.line}]" if finding.where else ""
-                _LOGGER.error("%s%s %s", finding.message, where, finding.advice)
-            if self._stop_on in SEVERITIES[SEVERITIES.index(finding.severity) :]:
-                self.should_stop = True
+                _LOGGER.error("%s %s", said(finding), finding.advice)
             if self._on_finding is not None:
                 self._tell(self._on_finding, finding)
+
+    def _stop(self, finding: Finding) -> None:
+        is_meant = self._stop_on in SEVERITIES[SEVERITIES.index(finding.severity) :]
+        is_now = self._since is not None and finding.span.last >= self._since
+        if is_meant and is_now and self.stopping is None:
+            self.stopping = finding
 
     def _tell(self, on_finding: OnFinding, finding: Finding) -> None:
         try:
@@ -119,3 +126,17 @@ class Live:
         recorded = [latest for latest in self._losses.values() if latest.has_records]
         losses = tuple(latest.history(positions) for latest in recorded)
         return RunHistory("", tuple(names.values()), losses, (), (), (), ())
+
+
+def check_arguments(on_finding: OnFinding | None, stop_on: Severity | None) -> None:
+    """Raises what `Live` does."""
+    if on_finding is not None and not callable(on_finding):
+        raise TypeError(f"on_finding={on_finding!r}: expected a function of one finding.")
+    if stop_on not in ("error", "warning", None):
+        raise ValueError(f"stop_on={stop_on!r}: expected 'error', 'warning' or None.")
+
+
+def said(finding: Finding) -> str:
+    """Returns a finding as a line of the console, without its advice."""
+    where = f" [{finding.where.file}:{finding.where.line}]" if finding.where else ""
+    return finding.message + where

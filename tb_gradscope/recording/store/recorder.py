@@ -229,6 +229,7 @@ class Recorder:
         """
         found_unread = ring.unread() if takes_over else []
         self._writer = writer
+        self.live.begin()
         for found in found_unread:
             found.hand_to(self, self.every, self._left_at.get(found), self.has_sentinel)
             self._reading.append(found)
