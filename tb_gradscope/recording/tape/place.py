@@ -89,7 +89,9 @@ def find_caller() -> Caller:
     while frame is not None and _is_library(frame.f_code.co_filename):
         frame = _back(frame)
     if frame is None:
-        return Caller(sys._getframe(1), "<unknown>", 0, "", "")
+        # Such as a thread whose target is the tape's method. No names are to be had: those
+        # of our own frames are not the program's.
+        return Caller(eval("frame()", {"frame": sys._getframe}, {}), "<unknown>", 0, "", "")
     shown: FrameType | None = frame
     while shown is not None and is_keras(shown):
         shown = outer_frame(shown)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
+import threading
 
 import pytest
 import tensorflow as tf
@@ -274,6 +275,18 @@ def test_code_without_source(recorded):
     )
     run = recorded()
     assert (loss_names(run), variable_names(run)) == (["loss"], ["weight"])
+
+
+def test_called_by_nothing_of_the_users(recorded):
+    weight = tf.Variable(1.0)
+    with gs.GradientTape() as tape:
+        loss = weight * 2
+    thread = threading.Thread(target=tape.gradient, args=(loss, weight))
+    thread.start()
+    thread.join()
+    run = recorded()
+    assert (loss_names(run), variable_names(run)) == (["loss"], ["variable"])
+    assert (run.losses[0].where.file, run.losses[0].where.line) == ("<unknown>", 0)
 
 
 @pytest.mark.skipif(sys.version_info >= (3, 13), reason="f_locals is no copy since 3.13")
