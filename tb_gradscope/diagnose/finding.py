@@ -103,8 +103,10 @@ class Finding:
 
 
 def where(place: Place | None, op: str = "") -> Where | None:
-    """Returns a history's place as a finding's."""
-    return None if place is None else Where(place.file, place.line, place.code, op)
+    """Returns a history's place as a finding's; None where no line of the program is known."""
+    if place is None or not place.line:
+        return None
+    return Where(place.file, place.line, place.code, op)
 
 
 def order(finding: Finding) -> tuple[int, int]:
