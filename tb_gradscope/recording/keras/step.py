@@ -16,7 +16,7 @@ from tb_gradscope.recording.distribution.replica import device_here, replica_her
 from tb_gradscope.recording.failure import contained
 from tb_gradscope.recording.keras.losses import seeing_losses
 from tb_gradscope.recording.keras.optimizers import watching_optimizers
-from tb_gradscope.recording.patch.everything import tapes_here
+from tb_gradscope.recording.patch.everything import patched_here
 from tb_gradscope.recording.store.destination import within
 from tb_gradscope.recording.store.host import HOST
 from tb_gradscope.recording.store.recorder import Recorder
@@ -138,7 +138,7 @@ def _recorded(model: Any, destination: Destination) -> Iterator[None]:
         # Replicas run in threads of their own.
         with (
             records_into(destination, model),
-            tapes_here(),
+            patched_here(),
             watching_optimizers(model),
             seeing_losses(model),
         ):

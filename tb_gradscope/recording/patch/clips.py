@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import tensorflow as tf
@@ -27,13 +27,27 @@ def install_clips(is_wanted: Callable[[], bool]) -> Callable[[], None]:
     Returns:
       What puts TensorFlow's own back, in modules imported meanwhile as well.
     """
+    originals, ours = _functions(is_wanted)
+    _replace(originals, ours, list(sys.modules))
+    return lambda: _replace(ours, originals, list(sys.modules))
+
+
+def install_clips_for_a_step(is_wanted: Callable[[], bool]) -> Callable[[], None]:
+    """Does the same, quickly enough for each step of eager code.
+
+    All modules are looked through only where there are more or fewer of them than at
+    the last time; else those that held a clip function then, and the program's main one.
+    """
+    originals, ours = _functions(is_wanted)
+    modules = _holding(originals)
+    _replace(originals, ours, modules)
+    return lambda: _replace(ours, originals, modules)
+
+
+def _functions(is_wanted: Callable[[], bool]) -> tuple[list[Any], list[Any]]:
     originals = [getattr(tf, name) for name in _NAMES]
-    ours = [
-        _recording(name, original, is_wanted)
-        for name, original in zip(_NAMES, originals, strict=True)
-    ]
-    _replace(originals, ours)
-    return lambda: _replace(ours, originals)
+    pairs = zip(_NAMES, originals, strict=True)
+    return originals, [_recording(name, original, is_wanted) for name, original in pairs]
 
 
 def _recording(
@@ -69,12 +83,30 @@ def _is_programs() -> bool:
     return frame is not None and not place.is_keras(frame)
 
 
-def _replace(old: list[Callable[..., Any]], new: list[Callable[..., Any]]) -> None:
-    by = {id(one): (one, other) for one, other in zip(old, new, strict=True)}
-    for module_name, module in list(sys.modules.items()):
-        if module_name.partition(".")[0] == _OWN:
-            continue
-        for name, value in list(getattr(module, "__dict__", {}).items()):
-            one, other = by.get(id(value), (None, None))
-            if one is not None and value is one:
-                setattr(module, name, other)
+def _holding(functions: list[Any]) -> list[str]:
+    global _known
+    modules, holding = _known
+    if modules != len(sys.modules):
+        holding = [name for name in list(sys.modules) if any(_names_of(functions, name))]
+        _known = len(sys.modules), holding
+    return [*holding, "__main__"]
+
+
+_known: tuple[int, list[str]] = 0, []
+
+
+def _replace(old: list[Any], new: list[Any], modules: list[str]) -> None:
+    for module in modules:
+        for name, position in list(_names_of(old, module)):
+            setattr(sys.modules[module], name, new[position])
+
+
+def _names_of(functions: list[Any], module: str) -> Iterator[tuple[str, int]]:
+    """Yields each name that a module has for one of the functions, and which one."""
+    if module.partition(".")[0] == _OWN:
+        return
+    by = {id(function): position for position, function in enumerate(functions)}
+    for name, value in list(getattr(sys.modules.get(module), "__dict__", {}).items()):
+        position = by.get(id(value))
+        if position is not None and value is functions[position]:
+            yield name, position

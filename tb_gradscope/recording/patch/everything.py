@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from types import TracebackType
 
-from tb_gradscope.recording.patch.clips import install_clips
+from tb_gradscope.recording.patch.clips import install_clips, install_clips_for_a_step
 from tb_gradscope.recording.patch.optimizers import install_optimizers, is_keras_there
 from tb_gradscope.recording.patch.tape import install_tape
 
@@ -70,6 +70,7 @@ class _Shared:
 
 
 _TAPES, _CLIPS = _Shared(install_tape), _Shared(install_clips)
+_CLIPS_HERE = _Shared(install_clips_for_a_step)
 _OPTIMIZERS = _Shared(install_optimizers)
 
 
@@ -101,20 +102,22 @@ class Patch:
 
 
 @contextlib.contextmanager
-def tapes_here() -> Iterator[None]:
-    """Makes `tf.GradientTape` record in what is called from here, and nowhere else.
+def patched_here() -> Iterator[None]:
+    """Makes tapes and clip functions record in what is called from here, and nowhere else.
 
     For one training step among others: a tape made in another thread, or
-    outside of the block, stays plain. Clip functions do not record.
+    outside of the block, stays plain.
     """
     with _lock:
         _TAPES.acquire(_is_wanted)
+        _CLIPS_HERE.acquire(_only_here.get)
     token = _only_here.set(True)
     try:
         yield
     finally:
         _only_here.reset(token)
         with _lock:
+            _CLIPS_HERE.release()
             _TAPES.release()
 
 

@@ -74,11 +74,14 @@ def test_keras_own_step_is_recorded_where_fit_is_called(callback, recorded):
 @pytest.mark.parametrize("tape", [tf.GradientTape, gs.GradientTape])
 def test_a_step_of_the_programs_own_is_recorded_where_it_takes_gradients(tape, callback, recorded):
     fit(models.own_step(tape), callback)
-    (loss,) = recorded().losses
+    run = recorded()
+    (loss,) = run.losses
     assert loss.name == "error"
     assert loss.where.file == models.__file__
     assert loss.where.code == "gradients = tape.gradient(error, self.trainable_variables)"
-    assert loss.steps.tolist() == [0, 1, 2]
+    (clip,) = run.clips
+    assert clip.where.code == "clipped, _ = tf.clip_by_global_norm(gradients, 0.5)"
+    assert loss.steps.tolist() == clip.steps.tolist() == [0, 1, 2]
 
 
 def test_every_tape_of_a_step_is_recorded(callback, recorded):
@@ -204,6 +207,7 @@ class Looks(keras.callbacks.Callback):
                 sorted(vars(model)),
                 sorted(vars(model.optimizer)),
                 tf.GradientTape.__init__,
+                tf.clip_by_norm,
                 keras.losses.Loss.__call__,
             )
         )

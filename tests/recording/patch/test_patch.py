@@ -16,7 +16,7 @@ import tensorflow as tf
 from tensorflow import GradientTape, clip_by_global_norm, clip_by_norm
 
 import tb_gradscope as gs
-from tb_gradscope.recording.patch.everything import tapes_here
+from tb_gradscope.recording.patch.everything import patched_here
 
 NAMES = ("clip_by_norm", "clip_by_value", "clip_by_global_norm")
 
@@ -365,15 +365,19 @@ def test_threads_come_and_go():
     assert all(a is b for a, b in zip(of_tensorflow(), before, strict=True))
 
 
-def test_tapes_of_one_place_only(recorder, recorded):
+def train_and_clip():
+    gradients, _ = train()
+    clip_by_norm(gradients[0], 1.0)
+
+
+def test_one_place_only(recorder, recorded):
     before = of_tensorflow()
-    with tapes_here():
-        in_a_thread(train)
-        assert not recorder.has_recorded
-        gradients, _ = train()
-        clip_by_norm(gradients[0], 1.0)
-    train()
+    for _ in range(2):
+        with patched_here():
+            in_a_thread(train_and_clip)
+            train_and_clip()
+        train_and_clip()
     run = recorded()
-    assert [(loss.name, len(loss.steps)) for loss in run.losses] == [("loss", 1)]
-    assert not run.clips
+    assert [(loss.name, len(loss.steps)) for loss in run.losses] == [("loss", 2)]
+    assert [(clip.method, len(clip.steps)) for clip in run.clips] == [("norm", 2)]
     assert all(a is b for a, b in zip(of_tensorflow(), before, strict=True))
