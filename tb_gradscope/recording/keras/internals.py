@@ -12,10 +12,16 @@ import keras
 from tb_gradscope.recording.tape import place
 
 AGGREGATE = "_aggregate_additional_loss"
-"""Method of a model through which each loss goes that is added to those of `compile`.
+"""Method of a model through which each loss goes that is added to those of `compile`."""
 
-Before Keras 3.8 there is none: those losses then have no row of their own.
+OWN_LOSSES = "_get_own_losses"
+"""Method of a model that lists its own losses; Keras appends all others to that very list.
+
+For Keras up to 3.7, which has no `AGGREGATE`. Without either of them, those losses have no row
+of their own.
 """
+
+HAS_AGGREGATE = hasattr(keras.Model, AGGREGATE)
 
 
 def callbacks_of_fit() -> list[Any]:

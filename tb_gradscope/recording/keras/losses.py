@@ -174,6 +174,16 @@ def _seeing_added(original: Callable[..., Any], owner: Any) -> Callable[..., Any
     return aggregate
 
 
+def _seeing_list(original: Callable[..., Any], owner: Any) -> Callable[..., Any]:
+    def own_losses(*args: Any, **kwargs: Any) -> Any:
+        values, seen = original(*args, **kwargs), _seen.get()
+        if seen is not None and isinstance(values, list):
+            seen.added = values
+        return values
+
+    return own_losses
+
+
 def _seeing_sum(original: Callable[..., Any], owner: Any) -> Callable[..., Any]:
     held = weakref.ref(owner)
 
@@ -203,7 +213,12 @@ def _seeing_scale(original: Callable[..., Any], owner: Any) -> Callable[..., Any
 
 
 _CALLS = _Spy(__call__=_seeing_call)
-_SUMS = _Spy(**{keras_internals.AGGREGATE: _seeing_added, "compute_loss": _seeing_sum})
+_ADDED = (
+    {keras_internals.AGGREGATE: _seeing_added}
+    if keras_internals.HAS_AGGREGATE
+    else {keras_internals.OWN_LOSSES: _seeing_list}
+)
+_SUMS = _Spy(compute_loss=_seeing_sum, **_ADDED)
 _SCALES = _Spy(scale_loss=_seeing_scale)
 
 

@@ -202,6 +202,27 @@ def _is_accumulating(optimizer: Any) -> bool:
 
 def _clips_what_is_accumulated(optimizer: Any) -> bool:
     """Tells whether clipping comes after accumulating; in Keras 3.3 it came before."""
-    apply = getattr(type(optimizer), "_backend_apply_gradients", None)
-    names = getattr(getattr(apply, "__code__", None), "co_names", ())
-    return "_clip_gradients" in names
+    return _calls(optimizer, "_backend_apply_gradients", "_clip_gradients")
+
+
+def reduces(optimizer: Any) -> bool:
+    """Tells whether an optimizer sums the gradients of replicas before it applies them.
+
+    Up to Keras 3.4 it asks for the sum too late, where the replicas have met, and gets
+    what it gave.
+    """
+    if not _calls(optimizer, "_distributed_tf_update_step", "_all_reduce_sum_gradients"):
+        return True
+    say_once(
+        "tb_gradscope: this Keras does not sum gradients over replicas: each copy of a variable "
+        "is updated with the gradient of its own replica, and the copies drift apart. Keras 3.5 "
+        "sums them."
+    )
+    return False
+
+
+def _calls(optimizer: Any, method: str, name: str) -> bool:
+    """Tells whether the code of a method names another one, in any class it may come from."""
+    functions = [vars(kind).get(method) for kind in type(optimizer).__mro__]
+    codes = [getattr(each, "__code__", None) for each in functions]
+    return any(name in getattr(code, "co_names", ()) for code in codes)

@@ -98,7 +98,8 @@ class Recognised:
         label = messages.Label.FromString(label.SerializeToString())
         label.sparse = any(isinstance(gradient, tf.IndexedSlices) for gradient in gradients)
         # Keras reduces the gradients itself, after it has clipped them.
-        self.is_reduced = replica is not None and not optimizer.may_skip and not is_accumulated
+        reduces = replica is not None and keras.reduces(optimizer.inner)
+        self.is_reduced = reduces and not optimizer.may_skip and not is_accumulated
         if self.is_reduced:
             label.replica, label.reduction = REDUCED, messages.Label.SUM
             label.clipped = "" if self.clip is None else self.clip.schema.name

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
-import inspect
 import itertools
 import json
 import os
@@ -20,6 +18,7 @@ import pytest
 import tb_gradscope as gs
 from tb_gradscope.format.statistics import State, Statistic
 from tb_gradscope.view import labels
+from tests import versions
 
 PROGRAMS = Path(__file__).parent
 QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
@@ -57,15 +56,6 @@ def mirrored(tmp_path_factory):
     return Mirrored(tmp_path_factory.mktemp("mirrored"))
 
 
-@functools.cache
-def keras_reduces():
-    """Keras 3.3 updates each copy of a variable with the gradient of its own replica."""
-    from keras.src.backend.tensorflow import optimizer
-
-    update = optimizer.TFOptimizer._backend_update_step
-    return "_all_reduce_sum_gradients" in inspect.getsource(update)
-
-
 def line_of(program, text):
     lines = (PROGRAMS / program).read_text().splitlines()
     (number,) = [number for number, line in enumerate(lines, 1) if text in line]
@@ -82,8 +72,8 @@ def test_a_pass_through_an_all_reduce_is_not_made_once_more(mirrored):
     """It is the one thing that is warned of: the parts need further passes."""
     warned = [line for line in mirrored.warnings.splitlines() if "GradscopeWarning" in line]
     told = {line.partition("GradscopeWarning: ")[2] for line in warned}
-    if not keras_reduces():
-        told = {text for text in told if "this Keras reduces gradients in a way" not in text}
+    if not versions.SUMS_OVER_REPLICAS:
+        told.remove(versions.NOT_SUMMED)
     assert told == {
         "tb_gradscope: the parts of 'losses' are not recorded: its backward pass reaches through "
         "an all-reduce of the replicas. The total is."
@@ -209,7 +199,7 @@ def test_threads_record_each_into_its_own_directory(mirrored):
 def test_keras_optimizers_reduce_as_well(training, mirrored):
     run = mirrored[training]
     by_label = {(loss.label.replica, loss.label.reduction): loss for loss in run.losses}
-    if not keras_reduces():
+    if not versions.SUMS_OVER_REPLICAS:
         assert set(by_label) == {(0, "local"), (1, "local")}
         return
     assert set(by_label) == {(0, "local"), (1, "local"), (-1, "sum")}
@@ -220,9 +210,8 @@ def test_keras_optimizers_reduce_as_well(training, mirrored):
     assert np.all(total >= np.abs(one - two) * 0.9999)
 
 
+@versions.requires_keras((3, 5), "the Keras optimizer of an older one does not reduce")
 def test_a_reduction_is_shown_where_the_program_asks_for_it(mirrored):
-    if not keras_reduces():
-        pytest.skip("this Keras does not reduce")
     (total,) = [loss for loss in mirrored["keras_optimizer"].losses if loss.label.replica < 0]
     assert total.where.line == line_of("mirrored.py", "# the line of the reduction")
 

@@ -1,4 +1,4 @@
-"""A model on two virtual devices, trained plain and recorded: `keras_mirrored.py LOGDIR`.
+"""A model on two virtual devices, trained plain and recorded: `mirrored.py LOGDIR`.
 
 Fails unless both come to the same.
 """

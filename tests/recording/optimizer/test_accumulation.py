@@ -9,6 +9,7 @@ import tensorflow as tf
 
 import tb_gradscope as gs
 from tb_gradscope.format.statistics import State, Statistic
+from tests import versions
 from tests.recording.optimizer.trainings import GRAPHS, MODES, in_mode, train
 
 MICRO = [1.0, 2.0, 6.0, -3.0, 0.0, 0.0, 9.0]
@@ -51,9 +52,7 @@ def test_the_cadence_is_that_of_updates(mode, logdir):
     assert run.optimizers[0].steps.tolist() == [2, 8, 14]
 
 
-@pytest.mark.skipif(
-    keras.version().startswith("3.3."), reason="this Keras clips each micro-batch instead"
-)
+@versions.requires_keras((3, 5), "an older one clips each micro-batch instead")
 @pytest.mark.parametrize("mode", GRAPHS)
 def test_clipping_is_that_of_what_is_accumulated(mode, recorded):
     accumulated(mode, clipnorm=2.0)
@@ -63,6 +62,13 @@ def test_clipping_is_that_of_what_is_accumulated(mode, recorded):
     assert clip.steps.tolist() == [2, 5]
     np.testing.assert_allclose(clip.norms[:, 0], [[3, 2], [1, 1]], rtol=1e-6)
     assert clip.clipped.tolist() == [1, 1]
+
+
+@pytest.mark.skipif(versions.KERAS >= (3, 5), reason="a newer one clips what is accumulated")
+def test_clipping_of_micro_batches_is_not_recorded(recorded):
+    with pytest.warns(gs.GradscopeWarning, match="this Keras clips each micro-batch before it"):
+        accumulated("eager", clipnorm=2.0)
+    assert recorded().clips == []
 
 
 @pytest.mark.parametrize("mode", GRAPHS)

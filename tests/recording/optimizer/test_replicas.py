@@ -13,6 +13,7 @@ import pytest
 
 import tb_gradscope as gs
 from tb_gradscope.format.statistics import Statistic
+from tests import versions
 
 ROOT = Path(__file__).parents[3]
 
@@ -32,7 +33,7 @@ def trained(tmp_path_factory):
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    return logdir, json.loads(done.stdout.splitlines()[-1])
+    return logdir, json.loads(done.stdout.splitlines()[-1]), done.stderr
 
 
 def recording(trained, name):
@@ -47,20 +48,40 @@ def test_training_is_the_same_to_the_last_bit(name, trained):
     assert plain == watched
 
 
+def labels(one):
+    return one.label.replicas, one.label.replica, one.label.reduction
+
+
 def test_what_is_applied_is_the_sum_over_the_replicas(trained):
-    (found,) = recording(trained, "sgd").optimizers
-    assert (found.label.replicas, found.label.replica, found.label.reduction) == (2, -1, "sum")
-    assert found.steps.tolist() == [0, 1, 2]
-    assert found.applied.tolist() == [1, 2, 3]
-    np.testing.assert_allclose(found.values[:, 0, Statistic.NORM], 5)
-    np.testing.assert_allclose(found.update_norms, 2.5)
+    run = recording(trained, "sgd")
+    found = {labels(one): one for one in run.optimizers}
+    expected = {(2, -1, "sum"): 5.0}
+    if not versions.SUMS_OVER_REPLICAS:
+        expected = {(2, 0, "local"): 3.0, (2, 1, "local"): 4.0}
+    assert found.keys() == expected.keys()
+    for label, norm in expected.items():
+        assert found[label].steps.tolist() == [0, 1, 2]
+        assert found[label].applied.tolist() == [1, 2, 3]
+        np.testing.assert_allclose(found[label].values[:, 0, Statistic.NORM], norm)
+        np.testing.assert_allclose(found[label].update_norms, 0.5 * norm)
+
+
+def test_a_keras_that_sums_nothing_is_told_of_once(trained):
+    said = trained[2].count(versions.NOT_SUMMED)
+    assert said == (0 if versions.SUMS_OVER_REPLICAS else 1)
 
 
 def test_keras_clips_in_each_replica_before_it_reduces(trained):
     run = recording(trained, "clipped")
-    (found,) = run.optimizers
-    assert (found.label.replica, found.label.clipped) == (-1, "adam.clipnorm")
-    np.testing.assert_allclose(found.values[:, 0, Statistic.NORM], np.sqrt(2), rtol=1e-6)
+    norms = [one.values[:, 0, Statistic.NORM] for one in run.optimizers]
+    if versions.SUMS_OVER_REPLICAS:
+        assert {(one.label.replica, one.label.clipped) for one in run.optimizers} == {
+            (-1, "adam.clipnorm")
+        }
+        np.testing.assert_allclose(norms, [[np.sqrt(2)] * 3], rtol=1e-6)
+    else:  # as they reach the optimizer
+        assert {labels(one) for one in run.optimizers} == {(2, 0, "local"), (2, 1, "local")}
+        np.testing.assert_allclose(norms, [[3.0] * 3, [4.0] * 3])
     clips = {clip.label.replica: clip for clip in run.clips}
     assert {clip.label.reduction for clip in clips.values()} == {"local"}
     np.testing.assert_allclose(clips[0].norms[:, 0], [[3, 1]] * 3, rtol=1e-6)
