@@ -79,7 +79,8 @@ def _report(options: argparse.Namespace) -> int:
     else:
         width = shutil.get_terminal_size(fallback=(100, 24)).columns
         coloured = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-        print(text.report(history, found, width, coloured), end="", flush=True)
+        root = options.logdir
+        print(text.report(history, found, width, coloured, root), end="", flush=True)
     if not history.runs and options.fail_on != "never":
         return _NOTHING_TO_JUDGE
     return _FOUND if options.fail_on != "never" and report.stands(found, options.fail_on) else 0

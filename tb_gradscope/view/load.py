@@ -25,7 +25,10 @@ def load(logdir: str | os.PathLike[str]) -> History:
 
     Raises:
       GradscopeError: the directory does not exist or cannot be read.
+      TypeError: `logdir` is no path.
     """
+    if not isinstance(logdir, str | os.PathLike):
+        raise TypeError(f"gs.load({logdir!r}): expected the path of a log directory.")
     directory = os.path.expanduser(os.fspath(logdir))
     if "://" in directory:
         raise GradscopeError(
@@ -33,7 +36,7 @@ def load(logdir: str | os.PathLike[str]) -> History:
         )
     if not os.path.isdir(directory):
         what = "is a file" if os.path.exists(directory) else "does not exist"
-        raise GradscopeError(f"{directory} {what}; expected a log directory.")
+        raise GradscopeError(f"{directory or repr('')} {what}; expected a log directory.")
     try:
         files = EventFiles(directory)
     except OSError as error:
@@ -53,7 +56,10 @@ def load(logdir: str | os.PathLike[str]) -> History:
 
 def _nothing(directory: str, files: int) -> str:
     if not files:
-        return f"{directory} holds no event files."
+        return (
+            f"{directory} holds no event files; expected the directory given to gs.record, or one "
+            "above it."
+        )
     return (
         f"{directory} holds {files} event file{'s' * (files != 1)}, but no gradients: nothing was "
         "recorded with tb_gradscope there."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -11,8 +11,8 @@ from tb_gradscope.format.history import ClipHistory, LossHistory, Place, RunHist
 from tb_gradscope.format.record import is_absent
 from tb_gradscope.format.statistics import State
 from tb_gradscope.view import labels, numbers
-from tb_gradscope.view.fates import Fate, fates
-from tb_gradscope.view.terminal import clean, shorten
+from tb_gradscope.view.fates import Fate
+from tb_gradscope.view.terminal import clean, place, shorten
 
 _METHODS = {
     "norm": "clip_by_norm",
@@ -25,15 +25,19 @@ _NAME_WIDTH = 60
 _FEW = 3
 
 
-def nonfinite(run: RunHistory) -> Iterator[str]:
+def nonfinite(found: Sequence[Fate]) -> Iterator[str]:
     """Yields when gradients stopped being finite: a sentence for each loss and state."""
     groups: dict[tuple[int, State], list[Fate]] = {}
-    for fate in (*fates(run, State.INF), *fates(run, State.NAN)):
+    for fate in found:
         groups.setdefault((id(fate.loss), fate.state), []).append(fate)
-    for found in groups.values():
-        found.sort(key=lambda fate: (fate.first_step, fate.columns[0]))
-    for found in sorted(groups.values(), key=lambda found: found[0].first_step):
-        yield f"{labelled(found[0].loss)}: {_onset(found)}"
+    for group in groups.values():
+        group.sort(key=lambda fate: (fate.first_step, fate.columns[0]))
+    for group in sorted(groups.values(), key=lambda group: group[0].first_step):
+        yield f"{labelled(group[0].loss)}: {_onset(group)}"
+
+
+def overflows(run: RunHistory) -> Iterator[str]:
+    """Yields losses that were not finite at steps which an optimizer left out."""
     for loss in run.losses:
         if loss.overflowed.any():
             yield _overflowed(loss)
@@ -57,9 +61,9 @@ def spikes(run: RunHistory) -> Iterator[str]:
         yield text
 
 
-def missing(run: RunHistory) -> Iterator[str]:
+def missing(found: Sequence[Fate]) -> Iterator[str]:
     """Yields which gradients were None, and when."""
-    for fate in fates(run, State.NONE):
+    for fate in found:
         since = f"since step {fate.first_step}"
         pattern = {
             "always": f"always, {since}",
@@ -68,8 +72,8 @@ def missing(run: RunHistory) -> Iterator[str]:
             "on_and_off": f"on and off, {since}, last at step {fate.last_step}",
         }[fate.pattern]
         loss = f"{labelled(fate.loss)}{_at(fate.loss.where)}"
-        counted = f" ({_counted(fate)})" if fate.asked else ""
-        yield f"{loss}, None {pattern}{counted}: {_names(fate)}"
+        often = f" ({counted(fate)})" if fate.asked else ""
+        yield f"{loss}, None {pattern}{often}: {_names(fate)}"
 
 
 def clip(of: ClipHistory) -> str:
@@ -94,9 +98,25 @@ def clip(of: ClipHistory) -> str:
     what = "call" if of.method == "global_norm" else "recorded call"
     text += f", clipped {clipped} of {number(calls, what)} ({_percent(clipped, calls)})"
     if of.nonfinite[-1]:
-        text += f", norm not finite in {int(of.nonfinite[-1])}"
-    text += f"; at step {int(of.steps[-1])} {_largest(of) if several else _whole(of)}"
+        text += f", norm not finite in {int(of.nonfinite[-1])},"
+    text += f" up to step {int(of.steps[-1])}, there {_largest(of) if several else _whole(of)}"
     return text + (f"; after {name(of.after)}" if of.after else "")
+
+
+def onsets(found: Sequence[Fate]) -> str:
+    """Says of each when it stopped being finite: "w from step 7; head at step 8 only"."""
+    parts = []
+    for fate in found:
+        when = f"at step {fate.first_step}" if fate.pattern == "once" else _from(fate)
+        parts.append(f"{_names(fate)} {when}{_manner(fate)}")
+    return "; ".join(parts)
+
+
+def counted(fate: Fate) -> str:
+    """Says how often, of how many times that somebody asked: "5 of 10 records"."""
+    # Who is in two series of a loss is counted in both, though it may be in one record.
+    about = "about " * (fate.asked > fate.loss.records)
+    return f"{about}{fate.count} of {number(fate.asked, 'record')}"
 
 
 def name(text: str) -> str:
@@ -122,15 +142,13 @@ def number(count: int, one: str, many: str = "") -> str:
 
 def _onset(found: list[Fate]) -> str:
     first, word = found[0], "NaN" if found[0].state is State.NAN else "Inf"
-    place = f"in {_names(first)}{_at(first.loss.where)}"
+    where = f"in {_names(first)}{_at(first.loss.where)}"
     final, last = _last_step(first.loss), max(fate.last_step for fate in found)
     if len(found) == 1 and first.pattern == "once":
-        return f"{word} at step {first.first_step} only, {place}"
+        return f"{word} at step {first.first_step} only, {where}"
     seen = "" if first.exact else "seen "
-    parts = [f"first {word} {seen}at step {first.first_step} {place}{_manner(first)}"]
-    for fate in found[1:]:
-        when = f"at step {fate.first_step}" if fate.pattern == "once" else _from(fate)
-        parts.append(f"{_names(fate)} {when}{_manner(fate)}")
+    parts = [f"first {word} {seen}at step {first.first_step} {where}{_manner(first)}"]
+    parts += [onsets(found[1:])] if len(found) > 1 else []
     if last == final:
         parts.append(f"still {word} at step {last}" if last > first.first_step else "the last step")
     else:
@@ -145,8 +163,8 @@ def _overflowed(loss: LossHistory) -> str:
     records = number(int(loss.overflowed.max()), "record")
     when = f"step {steps[0]}" if len(steps) == 1 else f"steps {steps[0]} to {steps[-1]}"
     return (
-        f"{labelled(loss)}: not finite in {records} of skipped steps ({when}), no fault: the loss "
-        "scale had overflowed, and the optimizer left the update out"
+        f"{labelled(loss)}: not finite in {records} ({when}), no fault: the loss scale had "
+        "overflowed, and the optimizer left the update out"
     )
 
 
@@ -159,14 +177,8 @@ def _manner(fate: Fate) -> str:
         "always": ", in every record" if fate.asked > 1 else "",
         "from": "",
         "once": " only",
-        "on_and_off": f", on and off ({_counted(fate)})",
+        "on_and_off": f", on and off ({counted(fate)})",
     }[fate.pattern]
-
-
-def _counted(fate: Fate) -> str:
-    # Who is in two series of a loss is counted in both, though it may be in one record.
-    about = "about " * (fate.asked > fate.loss.records)
-    return f"{about}{fate.count} of {number(fate.asked, 'record')}"
 
 
 def _whole(of: ClipHistory) -> str:
@@ -212,7 +224,7 @@ def _names(fate: Fate) -> str:
 
 
 def _at(where: Place | None) -> str:
-    return f" [{clean(where.file)}:{where.line}]" if where else ""
+    return f" [{place(where.file, where.line)}]" if where else ""
 
 
 def _percent(part: float, whole: float) -> str:

@@ -9,7 +9,7 @@ from tb_gradscope.format.history import LossHistory, OptimizerHistory, RunHistor
 from tb_gradscope.format.packing import Floats
 from tb_gradscope.format.statistics import State, Statistic
 from tb_gradscope.view import labels, numbers, sentences
-from tb_gradscope.view.terminal import clean, left, right, shorten, wide, wrapped
+from tb_gradscope.view.terminal import clean, left, painted, right, shorten, wide, wrapped
 
 _CELLS = {
     State.ABSENT: "-",
@@ -28,6 +28,8 @@ _LEGEND = {
     "-": "not asked.",
     "*": "an earlier record; the last one of this column does not have the variable.",
 }
+_COLOURS = {"NONE": "33", "NaN": "31", "Inf": "31", "zero": "33"}
+_BOLD = "1"
 _TRACED = "traced"
 _GAP = "  "
 _WIDEST = 24
@@ -48,7 +50,7 @@ class _Column:
         return max(4, *map(wide, texts))
 
 
-def lines(run: RunHistory, step: int, width: int) -> Iterator[str]:
+def lines(run: RunHistory, step: int, width: int, coloured: bool = False) -> Iterator[str]:
     """Yields the matrix of a run at a step, in lines of a width where names allow."""
     everything: numbers.Columns = (*run.losses, *run.optimizers)
     columns = [
@@ -61,18 +63,21 @@ def lines(run: RunHistory, step: int, width: int) -> Iterator[str]:
     label_width = min(max((wide(text) for text, _ in rows), default=0), max(16, width * 2 // 5))
     label_width = max(label_width, 0 if same else wide("step"))
     widths = [column.width(same) for column in columns]
+    title = f"Gradient norms at step {step}"
+    if not same:
+        title = "Gradient norms at each loss's last step"
     if not numbered:
-        yield "Gradients, as far as tracing tells"
-    elif not same:
-        yield "Gradient norms at each loss's last step"
-    else:
-        yield f"Gradient norms at step {step}"
+        title = "Gradients, as far as tracing tells"
+    yield painted(title, _BOLD, coloured)
     for block in _blocks(widths, width - label_width):
         if block[0]:
             yield ""
 
         def line(label: str, texts: list[str], block: list[int] = block) -> str:
-            cells = (_GAP + right(text, widths[i]) for i, text in zip(block, texts, strict=True))
+            cells = (
+                _GAP + right(text, widths[i]).replace(text, _painted(text, coloured))
+                for i, text in zip(block, texts, strict=True)
+            )
             return (left(label, label_width) + "".join(cells)).rstrip()
 
         here = [columns[i] for i in block]
@@ -154,6 +159,11 @@ def _cell(pair: Floats, of: LossHistory | OptimizerHistory) -> str:
     if state in (State.NAN, State.INF) and of.steps[record] in of.skipped_steps:
         text = _SKIPPED
     return text + "*" * (state != State.ABSENT and record != len(of.steps) - 1)
+
+
+def _painted(text: str, coloured: bool) -> str:
+    colour = _COLOURS.get(text.rstrip("*"), "")
+    return painted(text, colour, coloured and bool(colour))
 
 
 def _blocks(widths: list[int], room: int) -> Iterator[list[int]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import textwrap
 import unicodedata
 
@@ -9,6 +10,20 @@ import unicodedata
 def clean(text: str) -> str:
     """Returns text that cannot move the cursor or break a line."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def place(file: str, line: int) -> str:
+    """Returns a line of a program as terminals and editors open it, from here where it is below."""
+    try:
+        here = os.path.join(os.getcwd(), "")
+    except OSError:  # it has been deleted
+        here = ""
+    return f"{clean(file.removeprefix(here))}:{line}"
+
+
+def painted(text: str, colour: str, coloured: bool) -> str:
+    """Returns text in a colour, or as bold type ("1"), for a terminal that shows these."""
+    return f"\x1b[{colour}m{text}\x1b[0m" if coloured and text else text
 
 
 def wide(text: str) -> int:

@@ -1,4 +1,4 @@
-"""Runs as text, for a terminal: the matrix, then what happened, in sentences."""
+"""Runs as text, for a terminal: findings, the matrix, then what else happened, in sentences."""
 
 from __future__ import annotations
 
@@ -8,9 +8,13 @@ import numpy as np
 
 from tb_gradscope.diagnose.finding import Finding
 from tb_gradscope.format.history import LossHistory, OptimizerHistory, RunHistory, Steps
+from tb_gradscope.format.statistics import State
 from tb_gradscope.view import conflicts, sentences, table, updates, verdicts
+from tb_gradscope.view.details import Details
 from tb_gradscope.view.frame import History
-from tb_gradscope.view.terminal import clean, wrapped
+from tb_gradscope.view.terminal import clean, painted, wrapped
+
+_BOLD = "1"
 
 
 def report(
@@ -18,6 +22,7 @@ def report(
     findings: Mapping[str, Sequence[Finding]],
     width: int,
     coloured: bool = False,
+    root: str = ".",
 ) -> str:
     """Returns all of a history as text.
 
@@ -26,10 +31,13 @@ def report(
       findings: of each run.
       width: of a line, where names allow.
       coloured: for a terminal that shows colours.
+      root: what to call the run that is the log directory itself.
     """
-    parts = [
-        "\n".join(_run(run, findings[name], width, coloured)) for name, run in history.runs.items()
-    ]
+    parts = []
+    for name, run in history.runs.items():
+        title = f"Run {clean(root if name == '.' else name)}"
+        lines = _run(run, findings[name], width, coloured)
+        parts.append("\n".join([painted(title, _BOLD, coloured), *lines]))
     if history.problems:
         parts.append("\n".join(wrapped(problem, width, "") for problem in history.problems))
     return "\n\n".join(parts) + "\n"
@@ -37,28 +45,29 @@ def report(
 
 def _run(run: RunHistory, findings: Sequence[Finding], width: int, coloured: bool) -> Iterator[str]:
     steps = _steps([*run.losses, *run.optimizers])
-    yield f"Run {clean(run.name)}"
+    details = Details(run, findings)
     yield from (wrapped(line, width) for line in _head(run))
     if findings:
         yield ""
-        yield "Findings"
-        yield from verdicts.lines(findings, width, coloured)
+        yield painted("Findings", _BOLD, coloured)
+        yield from verdicts.lines(findings, details, width, coloured)
     if len(steps):
         yield ""
-        yield from table.lines(run, int(steps[-1]), width)
+        yield from table.lines(run, int(steps[-1]), width, coloured)
     for title, lines in (
-        ("Not finite", sentences.nonfinite(run)),
+        ("Missing gradients", sentences.missing(details.unsaid(State.NONE))),
+        ("Not finite", sentences.nonfinite(details.unsaid(State.INF, State.NAN))),
+        ("Skipped steps", sentences.overflows(run)),
         ("Spikes", sentences.spikes(run)),
         ("Clipping", map(sentences.clip, run.clips)),
         ("Optimizers", (updates.optimizer(run, one) for one in run.optimizers)),
         ("Lowest cosines of losses' gradients", conflicts.conflicts(run)),
-        ("Missing gradients", sentences.missing(run)),
         ("Problems", run.problems),
     ):
         texts = [wrapped(line, width) for line in lines]
         if texts:
             yield ""
-            yield title
+            yield painted(title, _BOLD, coloured)
             yield from texts
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from tb_gradscope.diagnose import words
 from tb_gradscope.format.history import OptimizerHistory, RunHistory
 from tb_gradscope.format.packing import Floats
 from tb_gradscope.view import labels, numbers, sentences
@@ -19,13 +20,16 @@ def optimizer(run: RunHistory, of: OptimizerHistory) -> str:
     """Says how many steps an optimizer took, and how large."""
     text, subtitle = sentences.name(of.name), labels.subtitle(of.label, stage=False)
     said = [of.class_name] if of.class_name not in ("", of.name) else []
+    if len(run.optimizers) > 1:  # Keras calls them adam, adam_1: names that tell nothing
+        said += [f"of {words.named([run.variables[at].name for at in of.variables])}"]
     said += [subtitle] if subtitle else []
     text += f" ({', '.join(said)})" if said else ""
     if not len(of.steps):
         return f"{text}, nothing recorded yet"
-    text += f": {sentences.number(int(of.applied[-1]), 'step')} applied"
+    text += f": {sentences.number(int(of.applied[-1]), 'update')}"
     if of.accumulation > 1:
-        text += f", each of {of.accumulation} micro-batches"
+        text += f", each of {of.accumulation} micro-batches,"
+    text += f" applied up to step {int(of.steps[-1])}"
     if of.has_loss_scale or of.skipped[-1]:
         text += f", {int(of.skipped[-1])} skipped as the loss scale had overflowed"
         if len(of.skipped_steps):
@@ -51,9 +55,8 @@ def _ratios(run: RunHistory, of: OptimizerHistory) -> str:
     last = usable[-1]
     row = ratios[last]
     worst = int(np.nanargmax(distance(row)))
-    what = (
-        f"; update to variable at step {int(of.steps[last])}: median {_amount(np.nanmedian(row))}"
-    )
+    at = f" at step {int(of.steps[last])}" if last != len(of.steps) - 1 else " there"
+    what = f"; update to variable{at}: median {_amount(np.nanmedian(row))}"
     if np.nanmin(row) == np.nanmax(row):
         return what
     name = sentences.name(run.variables[int(of.variables[worst])].name)

@@ -14,6 +14,8 @@ from tb_gradscope.view.load import History, load
 from tests.view.conftest import NAMES
 from tests.view.logs import Log, Loss
 
+NO_FILES = "holds no event files; expected the directory given to gs.record, or one above it."
+
 
 def test_public_name(logdir):
     assert set(gs.load(logdir).runs) == NAMES
@@ -33,7 +35,7 @@ def test_short_repr(logdir, tmp_path):
     assert repr(History(runs, ())) == (
         "History of 3 runs: plain, lost, traced; use .runs[name] or .to_pandas()"
     )
-    assert repr(load(tmp_path)) == f"History of no runs. {tmp_path} holds no event files."
+    assert repr(load(tmp_path)) == f"History of no runs. {tmp_path} {NO_FILES}"
     plain = runs["plain"]
     assert repr(plain) == "<RunHistory 'plain': losses one, two; 3 variables, 1 clip site>"
     assert repr(plain.losses[0]) == "<LossHistory 'one': 5 records of steps 0 to 4, 3 variables>"
@@ -61,6 +63,18 @@ def test_file(tmp_path):
         load(tmp_path / "file")
 
 
+@pytest.mark.parametrize("logdir", [3, None, ["logs"]])
+def test_what_is_no_path(logdir):
+    with pytest.raises(TypeError) as told:
+        gs.load(logdir)
+    assert str(told.value) == f"gs.load({logdir!r}): expected the path of a log directory."
+
+
+def test_empty_path():
+    with pytest.raises(gs.GradscopeError, match=r"^'' does not exist; expected a log directory"):
+        load("")
+
+
 def test_remote():
     with pytest.raises(gs.GradscopeError, match=r"^gs://bucket/logs is not on this machine; copy"):
         load("gs://bucket/logs")
@@ -78,7 +92,7 @@ def test_unreadable_directory(tmp_path, monkeypatch):
 def test_empty(tmp_path):
     history = load(tmp_path)
     assert history.runs == {}
-    assert history.problems == (f"{tmp_path} holds no event files.",)
+    assert history.problems == (f"{tmp_path} {NO_FILES}",)
 
 
 def test_other_plugins_only(others):

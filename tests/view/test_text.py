@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 
 import numpy as np
 import pytest
 
+from tb_gradscope.diagnose import judge
 from tb_gradscope.format import messages
 from tb_gradscope.view import sentences, terminal, text
 from tb_gradscope.view.load import History, load
-from tests.view.logs import INF, NAN, OK, Clip, Log, Loss
+from tests.view.logs import INF, NAN, NONE, OK, Clip, Log, Loss, Optimizer
 from tests.view.runs import ODD_RUN
 
 PLAIN = """\
@@ -26,16 +28,16 @@ c         3    10
 
   NONE  TensorFlow returned None: no path from the loss to the variable.
 
+Missing gradients
+  two [train.py:7], None always, since step 0 (5 of 5 records): layer/b
+
 Not finite
   one: NaN at step 2 only, in c [train.py:7]
   one: Inf at step 3 only, in c [train.py:7]
 
 Clipping
-  clip: clip_by_global_norm to 1, clipped 4 of 5 calls (80 %); at step 4 norm 12.3 -> 1, most by
-    layer/a (100 %)
-
-Missing gradients
-  two [train.py:7], None always, since step 0 (5 of 5 records): layer/b
+  clip: clip_by_global_norm to 1, clipped 4 of 5 calls (80 %) up to step 4, there norm 12.3 -> 1,
+    most by layer/a (100 %)
 """
 
 
@@ -71,7 +73,7 @@ def test_narrow(history):
         "    None: no path from the",
         "    loss to the variable.",
         "",
-        "Not finite",
+        "Missing gradients",
     ]
     narrower = one_run(history, "plain", 15).splitlines()
     assert "        one" in narrower
@@ -181,7 +183,8 @@ Run .
   No gradients recorded; clipping only.
 
 Clipping
-  clip_by_global_norm_2 to 1, clipped 1 of 1 call (100 %); at step 0 norm 4 -> 1, most by a (100 %)
+  clip_by_global_norm_2 to 1, clipped 1 of 1 call (100 %) up to step 0, there norm 4 -> 1, most by a
+    (100 %)
 """
     )
 
@@ -206,21 +209,21 @@ NORM, VALUE = messages.Clip.NORM, messages.Clip.VALUE
 
 def test_gradients_clipped_one_by_one(tmp_path):
     assert clipping(tmp_path / "1", "clip_by_norm", NORM, [[0.5, 4.39, 2]]) == (
-        "clip_by_norm: 3 gradients, each to 1, clipped 2 of 3 recorded calls (67 %); "
-        "at step 0 largest 4.39 -> 1 (v1)"
+        "clip_by_norm: 3 gradients, each to 1, clipped 2 of 3 recorded calls (67 %) "
+        "up to step 0, there largest 4.39 -> 1 (v1)"
     )
     assert clipping(tmp_path / "2", "mine", VALUE, [[4, 2]], 0.5) == (
         "mine: clip_by_value, 2 gradients, each to at most 0.5, clipped 2 of 2 recorded calls "
-        "(100 %); at step 0 largest 4 -> 0.5 (v0)"
+        "(100 %) up to step 0, there largest 4 -> 0.5 (v0)"
     )
     # One of them is not clipped at the last step.
     assert clipping(tmp_path / "3", "clip_by_norm", NORM, [[4, 2], [None, 3]]).endswith(
-        "clip_by_norm: 1 gradient, each to 1, clipped 3 of 3 recorded calls (100 %); "
-        "at step 1 largest 3 -> 1 (v1)"
+        "clip_by_norm: 1 gradient, each to 1, clipped 3 of 3 recorded calls (100 %) "
+        "up to step 1, there largest 3 -> 1 (v1)"
     )
     assert clipping(tmp_path / "4", "clip_by_value", VALUE, [[4]], 0.5) == (
-        "clip_by_value to at most 0.5, clipped 1 of 1 recorded call (100 %); "
-        "at step 0 norm 4 -> 0.5, most by v0 (100 %)"
+        "clip_by_value to at most 0.5, clipped 1 of 1 recorded call (100 %) "
+        "up to step 0, there norm 4 -> 0.5, most by v0 (100 %)"
     )
 
 
@@ -231,10 +234,10 @@ def test_no_share_of_what_is_not_finite(history, tmp_path):
     broken = dataclasses.replace(clip, norms=norms, norm_before=before)
     assert sentences.clip(broken).endswith("norm NaN -> 1, not finite in layer/a, c")
     broken = dataclasses.replace(broken, method="norm")
-    assert sentences.clip(broken).endswith("at step 4 not finite in layer/a, c")
+    assert sentences.clip(broken).endswith("up to step 4, there not finite in layer/a, c")
     norms[-1, 0, 0] = 3
     assert sentences.clip(broken).endswith(
-        "at step 4 largest 3 -> 0.999 (layer/a), not finite in c"
+        "up to step 4, there largest 3 -> 0.999 (layer/a), not finite in c"
     )
 
 
@@ -262,13 +265,15 @@ b         1           2
 
 Not finite
   loss (unscaled): NaN at step 8 only, in b [train.py:7]
-  loss (unscaled): not finite in 3 records of skipped steps (steps 0 to 6), no fault: the loss scale
-    had overflowed, and the optimizer left the update out
+
+Skipped steps
+  loss (unscaled): not finite in 3 records (steps 0 to 6), no fault: the loss scale had overflowed,
+    and the optimizer left the update out
 
 Optimizers
-  adam (Adam): 7 steps applied, 3 skipped as the loss scale had overflowed (last at step 6); loss
-    scale 4096 to 32768; learning rate 0.1; update to variable at step 9: median 0.0505, farthest
-    from the usual 0.001: 0.1 (b)
+  adam (Adam): 7 updates applied up to step 9, 3 skipped as the loss scale had overflowed (last at
+    step 6); loss scale 4096 to 32768; learning rate 0.1; update to variable there: median 0.0505,
+    farthest from the usual 0.001: 0.1 (b)
 """
 
 
@@ -319,6 +324,79 @@ def test_many_spikes(tmp_path):
         f"loss: 5 spikes: step 0 in {some}; step 1 in {some}; step 2 in {some}; 2 more, last at "
         "step 4"
     )
+
+
+def judged(history, name, width=100, **options):
+    run = history.runs[name]
+    found = {name: judge.findings(run)}
+    return text.report(History({name: run}, ()), found, width, **options)
+
+
+def test_nothing_is_said_twice(history):
+    report = judged(history, "plain")
+    assert "\nFindings\n" in report
+    assert "\nMissing gradients\n" not in report
+    assert "\nNot finite\n" not in report
+    assert report.count("layer/b") == 1
+    # Skipped steps are no fault, so that no finding speaks of them.
+    assert "\nSkipped steps\n" in judged(history, "scaled")
+
+
+def test_findings_say_who_followed_and_how_often(tmp_path):
+    names = [f"block/{kind}" for kind in ("a", "b", "c", "d")]
+    loss, rare = Loss("loss", names), Loss("rare", ["w"])
+    with Log(tmp_path) as log:
+        for one in (loss, rare):
+            one.open(log, 0)
+        for step in range(20):
+            loss.record(log, step, 1, [NAN if step >= 10 + i else OK for i in range(4)])
+            rare.record(log, step, 1, [NONE if step % 4 == 0 else OK])
+    lines = judged(load(tmp_path), ".", 200).splitlines()
+    assert "      later block/b from step 11; block/c from step 12; block/d from step 13" in lines
+    assert "      5 of 20 records: w" in lines
+
+
+def test_all_variables_of_a_finding_are_named_up_to_a_dozen(tmp_path):
+    names = [f"v{i}" for i in range(30)]
+    with Log(tmp_path) as log:
+        loss = Loss("loss", names)
+        loss.open(log, 0)
+        for step in range(6):
+            loss.record(log, step, 1, [NONE] * 14 + [OK] * 16)
+    lines = judged(load(tmp_path), ".", 200).splitlines()
+    assert f"      {', '.join(names[:12])} and 2 more" in lines
+
+
+def test_code_stands_below_its_place_where_there_is_no_room_beside_it(history):
+    assert "      train.py:7  g = tape.gradient(loss, variables)" in judged(history, "plain")
+    narrow = judged(history, "plain", 50)
+    assert "      train.py:7\n        g = tape.gradient(loss, variables)\n" in narrow
+
+
+def test_colours(history):
+    report = judged(history, "plain", coloured=True)
+    assert report.startswith("\x1b[1mRun plain\x1b[0m\n")
+    assert "\x1b[33mNONE\x1b[0m" in report
+    assert re.sub(r"\x1b\[[\d;]*m", "", report) == judged(history, "plain")
+
+
+def test_the_log_directory_itself_is_called_as_it_was_asked_for(tmp_path):
+    with Log(tmp_path) as log:
+        loss = Loss("loss", ["w"])
+        loss.open(log, 0)
+        loss.record(log, 0)
+    assert judged(load(tmp_path), ".", root="logs/run1").startswith("Run logs/run1\n")
+
+
+def test_several_optimizers_are_told_apart_by_what_they_update(tmp_path):
+    with Log(tmp_path) as log:
+        for name, model in (("adam", "generator"), ("adam_1", "critic")):
+            one = Optimizer(name, [f"{model}/{kind}" for kind in ("w", "b")])
+            one.open(log, 0)
+            one.record(log, 0, 1, 0.1)
+    report = judged(load(tmp_path), ".", 200)
+    assert "  adam (Adam, of generator/w and generator/b): 1 update applied up to step 0" in report
+    assert "  adam_1 (Adam, of critic/w and critic/b): 1 update applied up to step 0" in report
 
 
 def test_problems(history):
