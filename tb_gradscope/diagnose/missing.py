@@ -16,7 +16,7 @@ import dataclasses
 from collections.abc import Iterator
 
 from tb_gradscope.diagnose import causes, words
-from tb_gradscope.diagnose.finding import Cause, Finding, Severity, Span, where
+from tb_gradscope.diagnose.finding import Cause, Finding, Pattern, Severity, Span, Where, where
 from tb_gradscope.diagnose.norms import names_of
 from tb_gradscope.diagnose.spans import spans_in
 from tb_gradscope.diagnose.thresholds import Thresholds
@@ -27,21 +27,32 @@ from tb_gradscope.format.statistics import State
 _STRUCTURE: tuple[Cause, ...] = ("unused", "stopped", "unknown")
 """Causes that are meant so where another loss reaches the variable."""
 
+_NOW_AND_THEN: tuple[Pattern, ...] = ("intermittent", "once")
+
 
 @dataclasses.dataclass(frozen=True)
 class _Missing:
     """What pairs must share to be told of in one finding."""
 
     reason: causes.Reason
-    span: Span
+    span: Span | None
     other: str | None
+
+
+@dataclasses.dataclass
+class _Group:
+    """Pairs told of in one finding: columns, and what is known of each."""
+
+    columns: list[int] = dataclasses.field(default_factory=list)
+    spans: list[Span] = dataclasses.field(default_factory=list)
+    places: set[Where | None] = dataclasses.field(default_factory=set)
 
 
 def missing(run: RunHistory, thresholds: Thresholds) -> Iterator[Finding]:
     """Yields pairs without a gradient, grouped by cause, place and steps."""
     alive = {id(loss): _alive(loss) for loss in run.losses}
     for loss in run.losses:
-        groups: dict[_Missing, list[int]] = {}
+        groups: dict[_Missing, _Group] = {}
         for column, span in spans_in(loss, State.NONE).items():
             position = int(loss.variables[column])
             other = next(
@@ -51,43 +62,66 @@ def missing(run: RunHistory, thresholds: Thresholds) -> Iterator[Finding]:
             reason = causes.of(loss, column)
             if reason.where is None:
                 reason = dataclasses.replace(reason, where=where(loss.where))
-            key = _Missing(reason, span, other)
-            groups.setdefault(key, []).append(column)
+            # Layers that are dropped at random, or read at a line each, are one story.
+            shared = None if span.pattern in _NOW_AND_THEN else span
+            key = _Missing(dataclasses.replace(reason, other=None), shared, other)
+            group = groups.setdefault(key, _Group())
+            group.columns.append(column)
+            group.spans.append(span)
+            group.places.add(reason.other)
         everything = all(span == loss.asked[i] for i, span in enumerate(_none_counts(loss)))
-        for key, columns in groups.items():
-            yield _finding(run, loss, key, columns, bool(everything))
+        for key, group in groups.items():
+            yield _finding(run, loss, key, group, bool(everything))
 
 
 def _finding(
-    run: RunHistory, loss: LossHistory, group: _Missing, columns: list[int], everything: bool
+    run: RunHistory, loss: LossHistory, shared: _Missing, group: _Group, everything: bool
 ) -> Finding:
-    names = names_of(run, loss, columns)
+    names = names_of(run, loss, group.columns)
+    reason, span = shared.reason, _span(group.spans)
+    if len(group.places) == 1:
+        reason = dataclasses.replace(reason, other=next(iter(group.places)))
+    when = words.when(span)
+    if len(set(group.spans)) > 1:
+        records = f"each in {span.count} records at most"
+        when = f"now and then ({records}, steps {span.first} to {span.last})"
     return Finding(
         kind="none",
-        severity=_severity(group, everything),
+        severity=_severity(reason, span, shared.other, everything),
         loss=loss.name,
         label=loss.label,
         variables=names,
-        span=group.span,
+        span=span,
         message=causes.message(
-            words.loss_name(loss), words.named(names), words.when(group.span), group.reason,
-            group.other,
+            words.loss_name(loss), words.named(names), when, reason, shared.other
         ),
-        advice=causes.advice(group.reason),
-        cause=group.reason.cause,
-        other_loss=group.other,
-        where=group.reason.where,
+        advice=causes.advice(reason),
+        cause=reason.cause,
+        other_loss=shared.other,
+        where=reason.where,
         evidence={"threshold": None},
-    )  # fmt: skip
+    )
 
 
-def _severity(group: _Missing, everything: bool) -> Severity:
-    if everything and group.span.pattern == "all":
+def _span(spans: list[Span]) -> Span:
+    """Returns when any of the variables had no gradient."""
+    if len(set(spans)) == 1:
+        return spans[0]
+    return Span(
+        min(span.first for span in spans),
+        max(span.last for span in spans),
+        "intermittent",
+        max(span.count for span in spans),
+    )
+
+
+def _severity(reason: causes.Reason, span: Span, other: str | None, everything: bool) -> Severity:
+    if everything and span.pattern == "all":
         return "error"
-    if group.span.pattern in ("intermittent", "once"):
+    if span.pattern in _NOW_AND_THEN:
         return "info"
-    is_structure = group.reason.cause in _STRUCTURE or _is_asked_for(group.reason)
-    return "info" if group.other is not None and is_structure else "warning"
+    is_structure = reason.cause in _STRUCTURE or _is_asked_for(reason)
+    return "info" if other is not None and is_structure else "warning"
 
 
 def _is_asked_for(reason: causes.Reason) -> bool:
