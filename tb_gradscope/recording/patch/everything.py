@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 
 from tb_gradscope.recording.patch.clips import install_clips, install_clips_for_a_step
+from tb_gradscope.recording.patch.fit import install_fit
 from tb_gradscope.recording.patch.optimizers import install_optimizers, is_keras_there
 from tb_gradscope.recording.patch.tape import install_tape
 
@@ -30,7 +31,8 @@ def patch() -> Patch:
     all threads, where those of tb_gradscope would. `tf.clip_by_norm` and
     `tf.clip_by_value` do so only for what comes straight from a tape or another
     clip, since they also serve on what is no gradient. Keras' optimizers are
-    watched from their first step on, and stay so.
+    watched from their first step on, and stay so. Keras' own `train_step` shows each
+    loss that it adds up, as `KerasCallback` does.
 
     A `tf.function` records if it was first traced while entered, and then goes
     on for as long as there is a recording. Of clip functions that were bound
@@ -71,7 +73,7 @@ class _Shared:
 
 _TAPES, _CLIPS = _Shared(install_tape), _Shared(install_clips)
 _CLIPS_HERE = _Shared(install_clips_for_a_step)
-_OPTIMIZERS = _Shared(install_optimizers)
+_OPTIMIZERS, _FIT = _Shared(install_optimizers), _Shared(install_fit)
 
 
 class Patch:
@@ -96,6 +98,7 @@ class Patch:
         with _lock:
             _entered -= 1
             if not _entered and _OPTIMIZERS.is_installed:
+                _FIT.release()
                 _OPTIMIZERS.release()
             _CLIPS.release()
             _TAPES.release()
@@ -137,3 +140,4 @@ def _watch_optimizers() -> None:
         with _lock:
             if _entered and not _OPTIMIZERS.is_installed:
                 _OPTIMIZERS.acquire(_is_wanted_everywhere)
+                _FIT.acquire(_is_wanted_everywhere)

@@ -17,6 +17,7 @@ from tensorflow import GradientTape, clip_by_global_norm, clip_by_norm
 
 import tb_gradscope as gs
 from tb_gradscope.recording.patch.everything import patched_here
+from tests.recording.keras import models
 
 NAMES = ("clip_by_norm", "clip_by_value", "clip_by_global_norm")
 
@@ -196,6 +197,26 @@ def test_fit(patched, recorded, how):
     assert where(run.losses[0]) == (__file__, "net.fit(**DATA)")
 
 
+@pytest.mark.parametrize("how", [{}, {"run_eagerly": True}], ids=str)
+def test_fit_with_several_losses(recorder, recorded, how):
+    x, y = models.data(2)
+
+    def fit():
+        net = models.two_outputs(**how)
+        net.fit(x, y, batch_size=models.BATCH, verbose=0)
+        return models.bits(net)
+
+    plain = fit()
+    with gs.patch():
+        assert fit() == plain
+    assert fit() == plain
+    run = recorded()
+    parts = {(loss.name, loss.part_of, len(loss.steps)) for loss in run.losses}
+    names = "a_loss", "b_loss", "regularization"
+    assert parts == {("loss", "", 3), *((name, "loss", 3) for name in names)}
+    assert len(run.optimizers) == 1
+
+
 def test_a_train_step_of_the_programs_own(patched, recorded):
     class Mine(keras.Model):
         def __init__(self):
@@ -283,6 +304,7 @@ def test_keras_is_put_back(recorder):
     for cls in keras.optimizers.SGD.__mro__:
         for name in ("scale_loss", "apply_gradients", "apply"):
             assert not hasattr(vars(cls).get(name), "__wrapped__")
+    assert not hasattr(keras.Model.train_step, "__wrapped__")
 
 
 # ---- Coming and going
