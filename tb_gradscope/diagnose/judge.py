@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 
 from tb_gradscope.diagnose.balance import balance
 from tb_gradscope.diagnose.clipping import clipping
 from tb_gradscope.diagnose.exploding import exploding
-from tb_gradscope.diagnose.finding import Finding, order
+from tb_gradscope.diagnose.finding import Finding, Kind, order
+from tb_gradscope.diagnose.left_out import left_out
 from tb_gradscope.diagnose.missing import missing
 from tb_gradscope.diagnose.nonfinite import nonfinite
+from tb_gradscope.diagnose.replicas import merged
 from tb_gradscope.diagnose.thresholds import Thresholds
 from tb_gradscope.diagnose.unrequested import unrequested
 from tb_gradscope.diagnose.updates import update_ratio
@@ -22,6 +25,7 @@ Rule = Callable[[RunHistory, Thresholds], Iterator[Finding]]
 RULES: tuple[Rule, ...] = (
     missing,
     nonfinite,
+    left_out,
     exploding,
     vanishing,
     zero,
@@ -33,6 +37,8 @@ RULES: tuple[Rule, ...] = (
 
 AT_ONCE: tuple[Rule, ...] = (missing, nonfinite, zero)
 """Those that have something to say of a single step."""
+
+_OF_NUMBERS: tuple[Kind, ...] = ("zero", "vanishing", "exploding", "conflict", "domination")
 
 DEFAULT = Thresholds()
 
@@ -48,4 +54,19 @@ def findings(
       rules: which to apply.
     """
     found = [finding for rule in rules for finding in rule(run, thresholds)]
-    return tuple(sorted(found, key=order))
+    return tuple(sorted(merged(_causes_only(found)), key=order))
+
+
+def _causes_only(found: list[Finding]) -> list[Finding]:
+    """Leaves out what begins once a loss is broken: numbers made of NaN mean nothing."""
+    broken = {
+        (one.loss, one.label): one.span.first
+        for one in found
+        if one.kind in ("nan", "inf") and one.severity == "error"
+    }
+    return [
+        one
+        for one in found
+        if one.kind not in _OF_NUMBERS
+        or one.span.first < broken.get((one.loss, one.label), sys.maxsize)
+    ]

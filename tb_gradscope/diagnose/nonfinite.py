@@ -11,7 +11,7 @@ of the loss; `tf.debugging.enable_check_numerics()` for the operation itself; fo
 float16 a loss scale.
 
 Not a fault, and not reported: steps that an optimizer with a loss scale left out
-because the scale had overflowed.
+because the scale had overflowed (see `left_out` for those where it had not).
 """
 
 from __future__ import annotations
@@ -138,7 +138,8 @@ def _broken_loss(loss: LossHistory) -> Mask:
 
 def _loss_alone(loss: LossHistory) -> Iterator[Finding]:
     """Yields a loss that is not finite while its gradients are."""
-    alone = _broken_loss(loss) & ~_broken(loss)
+    known = np.isin(loss.values[:, :, Statistic.STATE], (State.OK, State.ZERO)).any(axis=1)
+    alone = _broken_loss(loss) & ~_broken(loss) & known
     if not alone.any():
         return
     span = span_of(loss.steps, alone)

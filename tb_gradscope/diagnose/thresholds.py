@@ -109,6 +109,9 @@ class Thresholds:
     vanished: float = _threshold(
         1e-9, "", "vanishing: root mean square of all gradients below this (Adam's epsilon is 1e-7)"
     )
+    zero_records: int = _threshold(
+        10, "records", "zero: a warning from so many records in a row on where it may pass", low=1
+    )
     clip_saturated: float = _threshold(
         0.5, "of 1", "clip_saturated: fraction of steps clipped (Google's Tuning Playbook)", high=1
     )

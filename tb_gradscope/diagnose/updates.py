@@ -9,6 +9,10 @@ where the gradient vanishes, or a schedule that has reached zero.
 
 Try: a learning rate that brings the ratio near 1e-3.
 
+Far too small is a warning where it has been so in every record and the learning rate
+is one and the same: no step ever moved anything, and none will. Where the rate
+changes (warm-up, decay to zero) or updates were larger once, it is only said.
+
 Kernels only: biases and gains start at zero, where any update is infinitely large.
 Steps that the optimizer left out do not count.
 """
@@ -29,6 +33,7 @@ from tb_gradscope.format.history import OptimizerHistory, RunHistory, Steps
 from tb_gradscope.format.statistics import Statistic
 
 _MOSTLY = 0.8
+_SURE = 10  # records after which a constant rate is no part of a warm-up
 
 
 def update_ratio(run: RunHistory, thresholds: Thresholds) -> Iterator[Finding]:
@@ -73,7 +78,9 @@ def _finding(
     worst = int(np.nanargmax(np.where(often, typical if is_large else -typical, np.nan)))
     span = span_of(steps, np.any(mask[:, often], axis=1))
     word = "large" if is_large else "small"
-    rate = float(median(optimizer.learning_rates.astype(np.float64)))
+    rates = optimizer.learning_rates.astype(np.float64)
+    rate = float(median(rates))
+    is_steady = len(steps) >= _SURE and bool(mask.all()) and float(np.ptp(rates)) == 0
     text = (
         f"The updates of {optimizer.name} are far too {word} {words.when(span)}: that of "
         f"{names[worst]} is {words.amount(float(typical[worst]))} of the variable's norm, 1e-3 is "
@@ -86,7 +93,7 @@ def _finding(
         advice += f", now {words.amount(rate)}"
     return Finding(
         kind="update_ratio",
-        severity="warning" if is_large else "info",
+        severity="warning" if is_large or is_steady else "info",
         loss=None,
         variables=found,
         span=span,

@@ -1,9 +1,12 @@
 """`vanishing`: gradients that shrink on their way back, layer by layer, to nothing.
 
 Seen: among the kernels (kernels only: biases, normalisation, embeddings and
-attention have scales of their own), those near the input have a thousandth of
-the root mean square of those near the loss, falling steadily with depth; or all
-gradients are so small that not even Adam makes a step of them.
+attention have scales of their own; those of recurrent cells are compared with
+one another), those near the input have a thousandth of the root mean square of
+those near the loss, falling steadily with depth; or, without a steady fall, all
+in front of some place have a millionth (the square of it) of all behind, and do not
+grow; or all gradients are so small that not even Adam makes a step of them; or
+they fade with time (see `fading`).
 
 Usually: saturating activations (sigmoid, tanh) in a deep stack, weights that
 start too small, or a loss multiplied by a tiny factor.
@@ -19,6 +22,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from tb_gradscope.diagnose import words
+from tb_gradscope.diagnose.fading import fading
 from tb_gradscope.diagnose.finding import Finding, Span, where
 from tb_gradscope.diagnose.norms import (
     Norms,
@@ -29,45 +33,59 @@ from tb_gradscope.diagnose.norms import (
     norms_of,
     rank_correlation,
 )
-from tb_gradscope.diagnose.roles import role
+from tb_gradscope.diagnose.roles import Role, role
 from tb_gradscope.diagnose.thresholds import Thresholds
-from tb_gradscope.format.history import RunHistory
+from tb_gradscope.format.history import LossHistory, RunHistory
 
 _FEWEST = 4  # kernels that make a profile
 _STEADY = 0.8  # rank correlation with depth
+_GROWS = 0.7  # rank correlation with time
 _SMALL = 1e-4  # of the variable's norm: what is larger still moves it
 
 
 def vanishing(run: RunHistory, thresholds: Thresholds) -> Iterator[Finding]:
-    """Yields losses whose gradients die away with depth, or are nothing from the start."""
+    """Yields losses whose gradients die away with depth, are nothing at all, or fade."""
     for loss in run.losses:
         if loss.traced_only or len(loss.steps) < thresholds.min_records:
             continue
         norms = norms_of(loss)
-        columns = [
-            column
-            for column, position in enumerate(loss.variables)
-            if role(run.variables[position]) == "kernel"
-        ]
-        if not columns:
-            continue
-        sizes = np.array(
-            [max(1, abs(int(np.prod(run.variables[loss.variables[c]].shape)))) for c in columns]
-        )
-        found = _profile(run, norms, columns, sizes, thresholds)
-        yield from found or _tiny(norms, columns, sizes, thresholds)
+        stacks = [_columns(run, loss, roles) for roles in (("kernel",), ("recurrent",))]
+        every = _columns(run, loss, ("kernel", "recurrent", "attention"))
+        found = [one for stack in stacks for one in _profile(run, norms, stack, thresholds)]
+        found = found or list(_tiny(run, norms, every, thresholds))
+        yield from found or fading(run, norms, every, thresholds)
+
+
+def _columns(run: RunHistory, loss: LossHistory, roles: tuple[Role, ...]) -> list[int]:
+    return [
+        column
+        for column, position in enumerate(loss.variables)
+        if role(run.variables[position]) in roles
+    ]
+
+
+def _rms(run: RunHistory, norms: Norms, columns: list[int]) -> Values:
+    """Returns root mean squares, float64 `[record, variable]`."""
+    variables = [run.variables[norms.loss.variables[column]] for column in columns]
+    sizes = np.array([max(1, abs(int(np.prod(one.shape)))) for one in variables], float)
+    rms: Values = norms.norms[:, columns] / np.sqrt(sizes)
+    return rms
 
 
 def _profile(
-    run: RunHistory, norms: Norms, columns: list[int], sizes: Values, thresholds: Thresholds
+    run: RunHistory, norms: Norms, columns: list[int], thresholds: Thresholds
 ) -> list[Finding]:
     if len(columns) < _FEWEST:
         return []
     loss = norms.loss
-    rms = log10(norms.norms[:, columns] / np.sqrt(sizes))
+    rms = log10(_rms(run, norms, columns))
     half = rms[-max(thresholds.min_records, len(rms) // 2) :]
     typical = median(half)
     third = max(1, len(columns) // 3)
+    if rank_correlation(typical) < _STEADY:
+        third = _cut(half, typical, thresholds)
+        if not third:
+            return []
     shallow, deep = median(typical[:third]), median(typical[-third:])
     gap = float(deep - shallow)
     relative = norms.norms[:, columns[:third]] / np.where(
@@ -75,7 +93,6 @@ def _profile(
     )
     if not (
         gap >= np.log10(thresholds.vanishing)
-        and rank_correlation(typical) >= _STEADY
         and float(median(median(relative[-len(half) :]))) < _SMALL
     ):
         return []
@@ -115,12 +132,30 @@ def _profile(
     ]
 
 
+def _cut(rms: Values, typical: Values, thresholds: Thresholds) -> int:
+    """Returns how many kernels lie in front of a place that lets next to nothing through.
+
+    0 if there is none, or what comes through grows: a head that starts at zero opens
+    the way bit by bit.
+
+    Args:
+      rms: logarithms, `[record, kernel]`.
+      typical: medians of them.
+      thresholds: what the gap is compared with.
+    """
+    for cut in range(2, len(typical)):
+        gap = np.min(typical[cut:]) - np.max(typical[:cut])
+        if gap >= 2 * np.log10(thresholds.vanishing):
+            return 0 if rank_correlation(median(rms[:, :cut].T)) >= _GROWS else cut
+    return 0
+
+
 def _tiny(
-    norms: Norms, columns: list[int], sizes: Values, thresholds: Thresholds
+    run: RunHistory, norms: Norms, columns: list[int], thresholds: Thresholds
 ) -> Iterator[Finding]:
     """Yields where the very first gradients were too small, so that it is no convergence."""
     loss = norms.loss
-    first = norms.norms[: thresholds.min_records, columns] / np.sqrt(sizes)
+    first = _rms(run, norms, columns)[: thresholds.min_records]
     largest = float(np.nanmax(median(first), initial=0))
     if not 0 < largest < thresholds.vanished:
         return

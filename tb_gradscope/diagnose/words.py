@@ -56,10 +56,22 @@ def loss_name(loss: LossHistory) -> str:
     return f"{loss.name}{_which(loss.label)}"
 
 
+def replica(label: Label) -> str:
+    """Names the replica of a gradient: "replica 0", "reduced over replicas"."""
+    return "reduced over replicas" if label.replica < 0 else f"replica {label.replica}"
+
+
+def replicas(numbers: Sequence[int], count: int) -> str:
+    """Names several replicas: "all 4 replicas", "replicas 0, 1 and 3 of 4"."""
+    if len(numbers) == count:
+        return f"all {count} replicas"
+    return f"replicas {_joined([str(number) for number in numbers])} of {count}"
+
+
 def _which(label: Label) -> str:
     parts = []
     if label.replicas > 1:
-        parts.append("reduced over replicas" if label.replica < 0 else f"replica {label.replica}")
+        parts.append(replica(label))
     if label.batch != "whole":
         parts.append(label.batch.replace("_", "-"))
     return f" ({', '.join(parts)})" if parts else ""

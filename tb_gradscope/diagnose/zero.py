@@ -3,14 +3,22 @@
 Seen: every element exactly 0, in all records or from some step on.
 
 Usually: a layer whose ReLUs all died, a weight of zero behind it through which
-nothing flows back (a symmetric start), an output that is clipped, rounded or
-masked, or a hinge-like loss that is already satisfied.
+nothing flows back (a symmetric start), an output that is saturated, clipped, rounded
+or masked, or a hinge-like loss that is already satisfied. `zero_reasons` tells which,
+where the pattern shows it.
 
 Try: a smaller learning rate or leaky activations for dead units, another
 initialiser for weights that start at zero, and a look at masks and `tf.maximum`.
 
-A bias alone whose layer learns is only said: what is the same for all examples may
-cancel out by mathematics.
+Only said, no warning:
+
+- a bias alone whose layer learns: what is the same for all examples may cancel out
+  by mathematics;
+- a part of the whole that has been zero for fewer records than `zero_records`: experts
+  that nobody was sent to, and layers dropped at random, come back;
+- a loss that is exactly 0 itself since it fell to it (a hinge that is satisfied), that
+  is a part of a sum (a weight annealed from zero), or that has been 0 from the start for
+  fewer records than that (a reward that has not come yet).
 
 A zero in the first few records only (a branch that starts at zero), or now and
 then (a batch without such examples), is healthy and not reported.
@@ -22,47 +30,75 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from tb_gradscope.diagnose import words
+from tb_gradscope.diagnose import words, zero_reasons
 from tb_gradscope.diagnose.finding import Finding, Severity, Span, where
 from tb_gradscope.diagnose.norms import names_of
-from tb_gradscope.diagnose.roles import role
 from tb_gradscope.diagnose.spans import spans_in
 from tb_gradscope.diagnose.thresholds import Thresholds
+from tb_gradscope.diagnose.zero_reasons import Zeros
 from tb_gradscope.format.history import LossHistory, RunHistory
 from tb_gradscope.format.statistics import State, Statistic
-
-_SURE = 5  # records from which on a branch that starts at zero would have left it
 
 
 def zero(run: RunHistory, thresholds: Thresholds) -> Iterator[Finding]:
     """Yields groups of variables whose gradients are zero for good."""
     for loss in run.losses:
-        groups: dict[tuple[int, str], list[tuple[int, Span]]] = {}
-        for column, span in spans_in(loss, State.ZERO).items():
-            if span.pattern not in ("all", "from"):
-                continue
-            if _last(loss, column, State.ZERO) >= thresholds.min_records:
-                groups.setdefault((span.first, span.pattern), []).append((column, span))
-        for found in groups.values():
-            columns = [column for column, _ in found]
-            span = max((span for _, span in found), key=lambda span: span.count)
-            yield _finding(run, loss, columns, span)
+        spans = {
+            column: span
+            for column, span in spans_in(loss, State.ZERO).items()
+            if span.pattern in ("all", "from")
+            and _last(loss, column, State.ZERO) >= thresholds.min_records
+        }
+        groups: dict[tuple[int, str], list[int]] = {}
+        if whole := _whole(loss, spans, thresholds):
+            columns, span = whole
+            yield _finding(run, Zeros(run, loss, columns, span), thresholds)
+        for column, span in spans.items():
+            if whole is None or _is_earlier(loss, span, whole[1], thresholds):
+                groups.setdefault((span.first, span.pattern), []).append(column)
+        for columns in groups.values():
+            span = max((spans[column] for column in columns), key=lambda span: span.count)
+            yield _finding(run, Zeros(run, loss, columns, span), thresholds)
 
 
-def _finding(run: RunHistory, loss: LossHistory, columns: list[int], span: Span) -> Finding:
-    names = names_of(run, loss, columns)
-    asked = int(np.count_nonzero(loss.values[-1, :, Statistic.STATE] != State.ABSENT))
-    whole = len(columns) == asked
-    behind = _zero_kernels(run, loss, columns) if span.pattern == "all" else []
-    severity: Severity = "warning"
-    if (behind and span.count < _SURE) or (not whole and _by_mathematics(run, loss, columns)):
-        severity = "info"
-    reason, advice = _reason(run, loss, columns, behind, whole)
+def _whole(
+    loss: LossHistory, spans: dict[int, Span], thresholds: Thresholds
+) -> tuple[list[int], Span] | None:
+    """Returns all columns, and since when, where the whole gradient has come to zero.
+
+    Not all of it need do so at one step, and some of it may have been zero by chance before.
+    """
+    states = loss.values[:, :, Statistic.STATE]
+    asked = np.flatnonzero(states[-1] != State.ABSENT) if len(states) else np.zeros(0, int)
+    other = np.flatnonzero((states[:, asked] != State.ZERO).any(axis=1))
+    since = int(other[-1]) + 1 if len(other) else 0
+    if not spans or since >= len(states):
+        return None
+    span = Span(int(loss.steps[since]), int(loss.steps[-1]), "from", len(states) - since)
+    late = [one for one in spans.values() if not _is_earlier(loss, one, span, thresholds)]
+    if not late:
+        return None
+    if not since:
+        span = max(late, key=lambda one: one.count)
+    return asked.tolist(), span
+
+
+def _is_earlier(loss: LossHistory, one: Span, other: Span, thresholds: Thresholds) -> bool:
+    """Tells whether one was zero long before the other, so that it is a thing of its own."""
+    between = (loss.steps >= one.first) & (loss.steps < other.first)
+    return int(np.count_nonzero(between)) >= thresholds.zero_records
+
+
+def _finding(run: RunHistory, zeros: Zeros, thresholds: Thresholds) -> Finding:
+    loss, span = zeros.loss, zeros.span
+    names = names_of(run, loss, zeros.columns)
+    asked = zeros.asked
+    reason, advice = zero_reasons.of(zeros)
     text = f"The gradient of {words.loss_name(loss)} for "
-    text += f"all {asked} variables" if whole and asked > 1 else words.named(names)
+    text += f"all {asked} variables" if zeros.is_whole and asked > 1 else words.named(names)
     return Finding(
         kind="zero",
-        severity=severity,
+        severity=_severity(zeros, thresholds),
         loss=loss.name,
         label=loss.label,
         variables=names,
@@ -70,60 +106,23 @@ def _finding(run: RunHistory, loss: LossHistory, columns: list[int], span: Span)
         message=f"{text} is exactly zero {words.when(span)}{reason}.",
         advice=advice,
         where=where(loss.where),
-        evidence={"threshold": None, "records": span.count},
+        evidence={
+            **thresholds.evidence("zero_records"),
+            "records": span.count,
+            "loss": zeros.value,
+        },
     )
 
 
-def _reason(
-    run: RunHistory, loss: LossHistory, columns: list[int], behind: list[str], whole: bool
-) -> tuple[str, str]:
-    """Returns what the pattern shows, and what to try."""
-    if behind:
-        return (
-            f": {words.named(behind)} is all zero, so nothing flows back through it",
-            "Start that kernel with random numbers (glorot_uniform) rather than zeros.",
-        )
-    if whole:
-        return (
-            ": the loss has no slope at all",
-            "Look for a clip, round, mask or tf.maximum that the whole loss goes through, and "
-            "whether its condition is always met.",
-        )
-    last = run.variables[loss.variables[max(columns)]]
-    layer = f"{last.layer}: " if last.layer else ""
-    return (
-        f": nothing flows back past {last.layer or last.name}",
-        f"{layer}look at the activation behind it (dead ReLUs: a smaller learning rate, "
-        "leaky_relu, a bias above zero), or at a mask or multiplication by zero.",
-    )
-
-
-def _zero_kernels(run: RunHistory, loss: LossHistory, columns: list[int]) -> list[str]:
-    """Names kernels that are all zero and may stand between these variables and the loss."""
-    norms = loss.values[-1, :, Statistic.VARIABLE_NORM]
-    return [
-        run.variables[loss.variables[column]].name
-        for column in range(max(columns), len(loss.variables))
-        if norms[column] == 0 and len(run.variables[loss.variables[column]].shape) >= 2
-    ]
-
-
-def _by_mathematics(run: RunHistory, loss: LossHistory, columns: list[int]) -> bool:
-    """Tells whether these are biases and gains of layers whose kernels do learn.
-
-    What is the same for all examples may cancel out: the last bias of a critic
-    whose loss is a difference of means, or one in front of a normalisation.
-    """
-    zeros = {int(loss.variables[column]) for column in columns}
-    if any(role(run.variables[position]) not in ("bias", "normalization") for position in zeros):
-        return False
-    layers = {run.variables[position].layer for position in zeros}
-    alive = {
-        run.variables[position].layer
-        for position in loss.variables.tolist()
-        if position not in zeros
-    }
-    return layers <= alive
+def _severity(zeros: Zeros, thresholds: Thresholds) -> Severity:
+    lasting = zeros.span.count >= thresholds.zero_records
+    if zeros.is_whole:
+        is_nothing = zeros.value == 0 and zeros.is_constant
+        fell = zeros.span.pattern == "from"
+        harmless = is_nothing and (fell or bool(zeros.loss.part_of) or not lasting)
+    else:
+        harmless = zeros.cancel_out or (not lasting and not zeros.deaf and not zeros.behind)
+    return "info" if harmless else "warning"
 
 
 def _last(loss: LossHistory, column: int, state: State) -> int:

@@ -25,11 +25,24 @@ def test_far_too_large():
     assert "Lower the learning rate, now 0.001" in one.advice
 
 
-def test_far_too_small_is_said_where_all_are():
+def test_far_too_small_in_every_record():
     (one,) = found(histories.noise(50, 3) * 1e-9)
-    assert one.severity == "info"
+    assert one.severity == "warning"
     assert "Raise the learning rate" in one.advice
     assert not found(histories.noise(50, 3) * [1e-9, 1e-3, 1e-9])
+
+
+def test_far_too_small_is_only_said_while_the_rate_changes():
+    rates = np.linspace(1e-9, 1e-8, 50).astype(np.float32)
+    (one,) = found(histories.noise(50, 3) * 1e-9, learning_rates=rates)
+    assert one.severity == "info"
+
+
+def test_far_too_small_is_only_said_where_it_once_was_not():
+    updates = histories.noise(50, 3) * 1e-9
+    updates[:5] = 1e-3
+    (one,) = found(updates)
+    assert one.severity == "info"
 
 
 def test_the_first_updates_of_a_kernel_that_starts_at_zero_are_healthy():

@@ -65,5 +65,73 @@ def test_next_to_nothing_from_the_first_step_on():
     assert one.variables == ()
 
 
-def test_convergence_is_healthy():
-    assert not found(np.geomspace(1, 1e-12, 100)[:, None] * histories.noise(100, 2))
+def test_all_in_front_of_a_place_that_lets_nothing_through():
+    norms = histories.noise(20, 6) * [1e-8, 1e-9, 1e-10, 1, 0.1, 0.01]
+    (one,) = found(norms, weights=5.0)
+    assert one.variables == ("v0", "v1", "v2")
+
+
+def test_what_a_head_that_starts_at_zero_lets_through_grows():
+    norms = histories.noise(20, 6) * [1e-8, 1e-9, 1e-10, 1, 0.1, 0.01]
+    norms[:, :3] *= np.geomspace(0.1, 10, 20)[:, None]
+    assert not found(norms, weights=5.0)
+
+
+def test_recurrent_kernels_are_compared_with_one_another():
+    names = [
+        f"rnn{i}/simple_rnn_cell/{part}"
+        for i in range(3)
+        for part in ("kernel", "recurrent_kernel")
+    ]
+    (one,) = found(profile(7, 6), [histories.variable(name) for name in names], weights=5.0)
+    assert one.variables[0] == names[0]
+
+
+# ---- Over time
+
+
+def fading(values, count=200, decades=-6.0):
+    """Gradients that fade by so many decades, and what the loss was meanwhile."""
+    norms = np.geomspace(1, 10**decades, count)[:, None] * histories.noise(count, 2)
+    return found(norms, loss_values=np.broadcast_to(values, count).astype(np.float32))
+
+
+def test_gradients_that_fade_while_the_loss_stays_and_varies():
+    (one,) = fading(histories.noise(200, scale=0.1)[:, 0])
+    assert (one.kind, one.severity, one.span.pattern) == ("vanishing", "warning", "from")
+    assert one.variables == ("v0", "v1")
+    assert "fades while the loss does not fall" in one.message
+    assert one.evidence["ratio"] > 1e3
+
+
+def test_gradients_that_fade_while_the_loss_rises():
+    (one,) = fading(np.linspace(0.1, 1, 200))
+    assert one.severity == "warning"
+
+
+@pytest.mark.parametrize("last", [0.3, 1e-3, 1e-12])
+def test_convergence_is_healthy(last):
+    assert not fading(np.geomspace(1, last, 200) * histories.noise(200, scale=0.1)[:, 0])
+
+
+def test_a_loss_with_an_offset_that_batches_do_not_change_any_more_is_healthy():
+    learned = np.geomspace(1, 1e-8, 200) * histories.noise(200)[:, 0]
+    assert not fading(100 + learned)
+
+
+def test_the_same_batch_again_and_again_may_have_nothing_to_teach():
+    (one,) = fading(0.7)
+    assert one.severity == "info"
+
+
+def test_a_loss_below_zero_that_rises_towards_it_may_be_rewards_well_earned():
+    (one,) = fading(-np.concatenate([np.full(60, 0.7), np.geomspace(0.7, 1e-5, 140)]))
+    assert one.severity == "info"
+
+
+def test_gradients_that_hardly_fade_are_healthy():
+    assert not fading(histories.noise(200, scale=0.1)[:, 0], decades=-2)
+
+
+def test_a_loss_that_is_not_known_shows_nothing():
+    assert not fading(np.nan)

@@ -18,8 +18,12 @@ from tb_gradscope.diagnose.finding import Finding
 from tb_gradscope.diagnose.judge import findings
 from tests.diagnose.cases import (
     faults_held_out,
+    faults_third,
+    faults_third_still,
     faults_tune,
     healthy_held_out,
+    healthy_third,
+    healthy_third_lively,
     healthy_tune,
     training,
 )
@@ -30,6 +34,12 @@ from tests.diagnose.cases.training import Training
 HALVES = {
     "tuned on": [*healthy_tune.CASES, *faults_tune.CASES],
     "held out": [*healthy_held_out.CASES, *faults_held_out.CASES],
+    "third set": [
+        *healthy_third.CASES,
+        *healthy_third_lively.CASES,
+        *faults_third.CASES,
+        *faults_third_still.CASES,
+    ],
 }
 
 

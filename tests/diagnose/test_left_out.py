@@ -1,0 +1,52 @@
+"""NaN that a loss scale hides, and overflows that are none of it."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from tb_gradscope.diagnose.left_out import left_out
+from tb_gradscope.diagnose.thresholds import Thresholds
+from tests.diagnose import histories
+
+NAN, INF = float("nan"), float("inf")
+
+
+def found(skipped, gradient=NAN, value=1.0, scale=1024.0, count=20):
+    """A training of which these steps were left out."""
+    norms, values = histories.noise(count, 2), np.ones(count, np.float32)
+    scales = np.full(count, 1024, np.float32)
+    norms[skipped], values[skipped], scales[skipped] = gradient, value, scale
+    loss = dataclasses.replace(
+        histories.loss(norms, loss_values=values, loss_scales=scales),
+        skipped_steps=np.asarray(skipped),
+    )
+    return list(left_out(histories.run(loss), Thresholds()))
+
+
+@pytest.mark.parametrize("gradient", [NAN, INF])
+def test_overflows_of_the_scale_are_healthy(gradient):
+    assert not found([3, 4, 9], gradient)
+    assert not found(list(range(15)), gradient)
+
+
+def test_a_loss_that_is_nan_for_good():
+    (one,) = found(list(range(12, 20)), value=NAN)
+    assert (one.kind, one.severity) == ("nan", "error")
+    assert (one.span.first, one.span.pattern, one.span.count) == (12, "from", 8)
+    assert one.variables == ("v0", "v1")
+    assert "the loss itself is NaN, so no weight changes any more" in one.message
+
+
+def test_a_scale_that_cannot_be_to_blame():
+    (one,) = found(list(range(12, 20)), INF, scale=1.0)
+    assert (one.kind, one.severity) == ("inf", "error")
+    assert "the scale is 1 already" in one.message
+
+
+def test_one_bad_batch_that_was_left_out_is_only_said():
+    (one,) = found([7], value=NAN)
+    assert (one.severity, one.span.first, one.span.pattern) == ("info", 7, "once")
+    assert "training has gone on since" in one.message
