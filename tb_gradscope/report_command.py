@@ -58,7 +58,7 @@ def add_to(commands: Any) -> None:
 
 def _report(options: argparse.Namespace) -> int:
     from tb_gradscope.diagnose import judge, report
-    from tb_gradscope.view import text
+    from tb_gradscope.view import markdown, text
     from tb_gradscope.view.load import History, load
 
     thresholds = _thresholds(options)
@@ -75,12 +75,12 @@ def _report(options: argparse.Namespace) -> int:
         answer = {**report.as_json(history.runs, found), "problems": list(history.problems)}
         print(json.dumps(answer, indent=1), flush=True)
     elif options.format == "markdown":
-        print(report.as_markdown(history.runs, found, history.problems), flush=True)
+        print(markdown.report(history, found, options.logdir), flush=True)
     else:
         width = shutil.get_terminal_size(fallback=(100, 24)).columns
         coloured = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-        root = options.logdir
-        print(text.report(history, found, width, coloured, root), end="", flush=True)
+        said = text.report(history, found, width, coloured, options.logdir)
+        print(said, end="", flush=True)
     if not history.runs and options.fail_on != "never":
         return _NOTHING_TO_JUDGE
     return _FOUND if options.fail_on != "never" and report.stands(found, options.fail_on) else 0

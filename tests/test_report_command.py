@@ -72,9 +72,31 @@ def test_text_says_the_findings_first(logdir):
 
 def test_markdown(logdir):
     lines = report(logdir, "--format", "markdown").stdout.splitlines()
-    assert lines[0] == "## broken"
-    assert "| **error: nan** | The gradient of loss is not finite" in "\n".join(lines)
-    assert lines[lines.index("## healthy") + 3] == "Nothing found."
+    assert lines[:6] == [
+        "## Gradients: 1 error, 1 warning",
+        "",
+        "| run | steps | errors | warnings | info |",
+        "|---|---|---|---|---|",
+        "| broken | 0 to 19 | 1 | 1 |  |",
+        "| healthy | 0 to 19 |  |  |  |",
+    ]
+    assert lines[7] == "### broken"
+    assert lines[9].startswith("- **error: nan** The gradient of loss is not finite")
+    assert "<br>`train.py:7`<br>`g = tape.gradient(loss, variables)`<br>*" in lines[9]
+    assert "### healthy" not in lines
+
+
+def test_markdown_where_nothing_was_recorded(tmp_path):
+    lines = report(tmp_path, "--format", "markdown").stdout.splitlines()
+    assert lines[:4] == ["## Gradients: nothing to judge", "", "### Problems", ""]
+    assert lines[4].endswith("holds no event files; expected the directory given to gs.record, or "
+                             "one above it.")  # fmt: skip
+
+
+def test_the_log_directory_itself_is_called_as_it_was_asked_for(logdir):
+    here = logdir / "healthy"
+    assert report(here).stdout.startswith(f"Run {here}\n")
+    assert f"| {here} | 0 to 19 |" in report(here, "--format", "markdown").stdout
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,9 @@
-"""The report that other programs read: findings as JSON, to the letter, and as Markdown."""
+"""The report that other programs read: findings as JSON, to the letter."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -28,14 +28,6 @@ def as_json(runs: Mapping[str, RunHistory], findings: Findings) -> dict[str, Any
         "format": FORMAT,
         "runs": {name: _run(run, findings[name]) for name, run in runs.items()},
     }
-
-
-def as_markdown(
-    runs: Mapping[str, RunHistory], findings: Findings, problems: Sequence[str] = ()
-) -> str:
-    """Returns the report as Markdown, for a pull request."""
-    lines = [line for name, run in runs.items() for line in _page(run, findings[name])]
-    return "\n".join([*lines, *(f"- {_text(problem)}" for problem in problems)])
 
 
 def stands(findings: Findings, severity: Severity) -> bool:
@@ -99,37 +91,3 @@ def _number(value: float | int | str | None) -> float | int | str | None:
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     return value
-
-
-def _page(run: RunHistory, found: tuple[Finding, ...]) -> Iterator[str]:
-    steps = steps_of(run)
-    yield f"## {_text(run.name)}"
-    yield ""
-    if len(steps):
-        yield f"Steps {steps[0]} to {steps[-1]}, {len(steps)} recorded."
-    if not found:
-        yield "Nothing found."
-    else:
-        yield ""
-        yield "| | finding | where |"
-        yield "|---|---|---|"
-    for one in found:
-        where = ""
-        if one.where is not None:
-            where = f"`{_code(one.where.file)}:{one.where.line}`"
-            where += f"<br>`{_code(one.where.code)}`" if one.where.code else ""
-        kind = f"{one.severity}: {one.kind}" + (f" ({one.cause})" if one.cause else "")
-        yield f"| **{kind}** | {_text(one.message)} {_text(one.advice)} | {where} |"
-    yield ""
-    for problem in run.problems:
-        yield f"- {_text(problem)}"
-
-
-def _text(text: str) -> str:
-    """Returns text that Markdown shows as it is."""
-    escaped = "".join(f"\\{letter}" if letter in r"\`*_[]<>|#" else letter for letter in text)
-    return " ".join(escaped.split())
-
-
-def _code(text: str) -> str:
-    return " ".join(text.replace("`", "'").replace("|", "\\|").split())
