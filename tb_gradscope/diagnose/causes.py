@@ -7,6 +7,9 @@ import dataclasses
 from tb_gradscope.diagnose.finding import Cause, Where, where
 from tb_gradscope.format.history import LossHistory
 
+KEPT = "kept"
+"""Detail of variables that are not trainable, and that nobody means to train."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Reason:
@@ -39,7 +42,7 @@ def of(loss: LossHistory, column: int) -> Reason:
     )
 
 
-def message(loss: str, variables: str, when: str, reason: Reason, other: str | None) -> str:
+def message(loss: str, variables: str, when: str, reason: Reason, reached: str | None) -> str:
     """Says which gradient is missing, when, and why.
 
     Args:
@@ -47,22 +50,26 @@ def message(loss: str, variables: str, when: str, reason: Reason, other: str | N
       variables: their names.
       when: a phrase, such as "from step 40 on".
       reason: why.
-      other: a loss that does reach the variables, or None.
+      reached: who does reach the variables, such as "kl does reach it"; or None.
     """
     known = _DETAILS.get((reason.cause, reason.detail), _REASONS[reason.cause])
+    if reason.detail == KEPT:
+        known = "it is not trainable, and nothing is to learn it"
     op = "" if reason.where is None else reason.where.op
     text = f"{loss} has no gradient for {variables} {when}: {known.format(op=op or 'an operation')}"
     if reason.where is not None and reason.where.line:
         text += f" ({_short(reason.where)})"
     if reason.other is not None and reason.other.line and reason.cause in _OTHER:
         text += f"; {_OTHER[reason.cause]} {_short(reason.other)}"
-    if other is not None:
-        text += f"; {other} does reach it"
+    if reached is not None:
+        text += f"; {reached}"
     return text + "."
 
 
 def advice(reason: Reason) -> str:
     """Says what to do about it."""
+    if reason.detail == KEPT:
+        return "Fine. To leave it out, ask for model.trainable_variables, not model.variables."
     op = "" if reason.where is None else reason.where.op
     if reason.cause == "blocked" and reason.detail == "no_gradient":
         for ops, text in _OF_OPERATIONS:

@@ -27,6 +27,11 @@ from tb_gradscope.format.statistics import State
 _STRUCTURE: tuple[Cause, ...] = ("unused", "stopped", "unknown")
 """Causes that are meant so where another loss reaches the variable."""
 
+_STATISTICS = frozenset(
+    {"moving_mean", "moving_variance", "seed_generator_state", "total", "count", "iteration"}
+)
+"""Last parts of the names of Keras variables that layers, metrics and optimizers count with."""
+
 _NOW_AND_THEN: tuple[Pattern, ...] = ("intermittent", "once")
 
 
@@ -36,7 +41,7 @@ class _Missing:
 
     reason: causes.Reason
     span: Span | None
-    other: str | None
+    is_reached: bool
 
 
 @dataclasses.dataclass
@@ -46,6 +51,7 @@ class _Group:
     columns: list[int] = dataclasses.field(default_factory=list)
     spans: list[Span] = dataclasses.field(default_factory=list)
     places: set[Where | None] = dataclasses.field(default_factory=set)
+    others: dict[str, None] = dataclasses.field(default_factory=dict)  # in order
 
 
 def missing(run: RunHistory, thresholds: Thresholds) -> Iterator[Finding]:
@@ -55,20 +61,18 @@ def missing(run: RunHistory, thresholds: Thresholds) -> Iterator[Finding]:
         groups: dict[_Missing, _Group] = {}
         for column, span in spans_in(loss, State.NONE).items():
             position = int(loss.variables[column])
-            other = next(
-                (one.name for one in run.losses if one is not loss and position in alive[id(one)]),
-                None,
-            )
-            reason = causes.of(loss, column)
-            if reason.where is None:
-                reason = dataclasses.replace(reason, where=where(loss.where))
+            others = [
+                one.name for one in run.losses if one is not loss and position in alive[id(one)]
+            ]
+            reason = _reason(run, loss, column)
             # Layers that are dropped at random, or read at a line each, are one story.
             shared = None if span.pattern in _NOW_AND_THEN else span
-            key = _Missing(dataclasses.replace(reason, other=None), shared, other)
+            key = _Missing(dataclasses.replace(reason, other=None), shared, bool(others))
             group = groups.setdefault(key, _Group())
             group.columns.append(column)
             group.spans.append(span)
             group.places.add(reason.other)
+            group.others.update(dict.fromkeys(others))
         everything = all(span == loss.asked[i] for i, span in enumerate(_none_counts(loss)))
         for key, group in groups.items():
             yield _finding(run, loss, key, group, bool(everything))
@@ -85,22 +89,45 @@ def _finding(
     if len(set(group.spans)) > 1:
         records = f"each in {span.count} records at most"
         when = f"now and then ({records}, steps {span.first} to {span.last})"
+    others = [*group.others]
     return Finding(
         kind="none",
-        severity=_severity(reason, span, shared.other, everything),
+        severity=_severity(reason, span, shared.is_reached, everything),
         loss=loss.name,
         label=loss.label,
         variables=names,
         span=span,
         message=causes.message(
-            words.loss_name(loss), words.named(names), when, reason, shared.other
+            words.loss_name(loss), words.named(names), when, reason, _reached(others, names)
         ),
         advice=causes.advice(reason),
         cause=reason.cause,
-        other_loss=shared.other,
+        other_loss=others[0] if others else None,
         where=reason.where,
         evidence={"threshold": None},
     )
+
+
+def _reason(run: RunHistory, loss: LossHistory, column: int) -> causes.Reason:
+    reason = causes.of(loss, column)
+    if reason.where is None:
+        reason = dataclasses.replace(reason, where=where(loss.where))
+    variable = run.variables[int(loss.variables[column])]
+    is_statistic = variable.name.rpartition("/")[2] in _STATISTICS
+    is_unused = reason.cause == "unused" and variable.kind == "variable"
+    if not variable.trainable and (is_statistic or is_unused):
+        return dataclasses.replace(reason, detail=causes.KEPT, other=None)
+    return reason
+
+
+def _reached(others: list[str], names: tuple[str, ...]) -> str | None:
+    if not others:
+        return None
+    them = "it" if len(names) == 1 else "them"
+    if len(others) == 1:
+        return f"{others[0]} does reach {them}"
+    which = " and ".join(others) if len(others) == 2 else f"{others[0]} and {len(others) - 1} more"
+    return f"{which} do reach {them}"
 
 
 def _span(spans: list[Span]) -> Span:
@@ -115,13 +142,13 @@ def _span(spans: list[Span]) -> Span:
     )
 
 
-def _severity(reason: causes.Reason, span: Span, other: str | None, everything: bool) -> Severity:
+def _severity(reason: causes.Reason, span: Span, is_reached: bool, everything: bool) -> Severity:
     if everything and span.pattern == "all":
         return "error"
-    if span.pattern in _NOW_AND_THEN:
+    if span.pattern in _NOW_AND_THEN or reason.detail == causes.KEPT:
         return "info"
     is_structure = reason.cause in _STRUCTURE or _is_asked_for(reason)
-    return "info" if other is not None and is_structure else "warning"
+    return "info" if is_reached and is_structure else "warning"
 
 
 def _is_asked_for(reason: causes.Reason) -> bool:

@@ -17,13 +17,13 @@ from tests.diagnose import histories
 PLACE = Where("/home/ada/train.py", 36, "index = tf.argmin(distances, 1)", "ArgMin")
 
 
-def say(reason, other=None):
-    return causes.message("recon", "enc/kernel", "at step 0", reason, other)
+def say(reason, reached=None):
+    return causes.message("recon", "enc/kernel", "at step 0", reason, reached)
 
 
 def test_an_operation_without_gradient():
     reason = Reason("blocked", PLACE, "no_gradient")
-    assert say(reason, "kl") == (
+    assert say(reason, "kl does reach it") == (
         "recon has no gradient for enc/kernel at step 0: every path to it runs through ArgMin, "
         "which has no gradient (train.py:36); kl does reach it."
     )

@@ -6,6 +6,7 @@ import numpy as np
 
 from tb_gradscope.diagnose.missing import missing
 from tb_gradscope.diagnose.thresholds import Thresholds
+from tb_gradscope.format.history import Cause
 from tests.diagnose import histories
 
 
@@ -56,3 +57,26 @@ def test_a_crash_while_tracing_has_no_numbers_and_says_it_all_the_same():
     )
     (finding,) = found(made)
     assert (finding.severity, finding.variables) == ("warning", ("v0", "v1"))
+
+
+def test_heads_of_other_tasks_are_told_in_one_finding_for_each_loss():
+    rows = [[1.0 if head == task else None for head in range(5)] for task in range(5)]
+    told = found(*(histories.loss([row] * 8, name=f"task{task}") for task, row in enumerate(rows)))
+    assert [(one.loss, len(one.variables), one.severity) for one in told] == [
+        (f"task{task}", 4, "info") for task in range(5)
+    ]
+    assert told[0].message.endswith("; task1 and 3 more do reach them.")
+
+
+def test_statistics_are_nothing_to_learn():
+    variables = [
+        histories.variable("norm/gamma"),
+        histories.variable("norm/moving_mean", trainable=False),
+        histories.variable("table", trainable=False),
+    ]
+    reads_all = Cause("not_watched", (1, 2), None, "", "not_trainable", None, 0)
+    told = found(histories.loss([[1.0, None, None]] * 8, causes=(reads_all,)), variables=variables)
+    assert {one.variables: one.severity for one in told} == {
+        ("norm/moving_mean",): "info",
+        ("table",): "warning",
+    }

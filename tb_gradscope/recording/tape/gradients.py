@@ -57,10 +57,8 @@ def observe_gradients(
       parts: of the loss, where it is a sum of parts.
 
     Returns:
-      What the loss's series is of; None where nothing is recorded.
+      What the loss's series is of; None where no number is recorded.
     """
-    if not found:
-        return None
     graph = in_function()
     caller = place.find_caller()
     known = None if has_output_gradients else losses.find(target, loss_name)
@@ -81,6 +79,9 @@ def observe_gradients(
             recorder, key, caller, found, label, is_repeat=known is not None, is_given=is_given
         )
         recorder.remember(seen_as, one)
+    if not found:  # no number can be recorded, but what is missing can be said
+        explain_missing(recorder, one.description, target, found, (), log, caller)
+        return None
     ORIGINS.remember(gradients, one.origins)
     none = tuple(gradient is None for gradient in gradients)
     description = dataclasses.replace(one.description, none=none) if graph else one.description

@@ -10,6 +10,7 @@ from tb_gradscope.recording.why.lines import Line
 _METHODS = frozenset({"numpy", "item", "tolist", "convert_to_numpy", "predict", "predict_on_batch"})
 _FUNCTIONS = frozenset({"float", "int", "bool", "complex", "numpy_function", "py_function"})
 _MODULES = frozenset({"np", "numpy", "onp", "math", "scipy", "sklearn", "cv2"})
+_DEEPEST = 3  # functions within functions
 _CALLED_UNNAMED = frozenset({"call", "__call__"})
 _PRINTS = frozenset(
     {"print", "debug", "info", "warning", "set_postfix", "set_description", "scalar"}
@@ -36,12 +37,11 @@ def exit_after(start: Line, loss: Line) -> Line | None:
         is_start = statement.lineno <= start.line <= (statement.end_lineno or 0)
         if not (is_start or names & (own | returned)):
             continue
-        if found is None and (is_start or names & own):
-            call = None if _is_print(statement) else _exit_in(statement, None if is_start else own)
-            if call is not None:
-                found = Line(start.file, call.lineno, start.function)
-                returned |= targets
-        if found is not None and (names & returned or _at(statement, found)):
+        is_exit = False
+        if found is None and (is_start or names & own) and not _is_print(statement):
+            found = _exit_at(statement, start, is_start, own)
+            is_exit = found is not None
+        if found is not None and (is_exit or names & returned):
             returned |= targets
             if loss.file == start.file and _at(statement, loss):
                 return found
@@ -49,6 +49,61 @@ def exit_after(start: Line, loss: Line) -> Line | None:
                 return found
         elif is_start or names & own:
             own |= targets
+    return None
+
+
+def _exit_at(statement: ast.stmt, start: Line, is_start: bool, own: set[str]) -> Line | None:
+    """Returns where a value leaves TensorFlow in a statement, or in what that calls."""
+    names = None if is_start else own
+    call = _exit_in(statement, names)
+    if call is not None:
+        return Line(start.file, call.lineno, start.function)
+    return _exit_in_calls(statement, start.file, names, _DEEPEST)
+
+
+def _exit_in_calls(
+    statement: ast.stmt, file: str, names: set[str] | None, depth: int
+) -> Line | None:
+    """Returns where a value leaves TensorFlow in a function of the same file that returns it."""
+    for node in program.expressions(statement):
+        if not isinstance(node, ast.Call):
+            continue
+        function = program.only_function(file, program.called(node))
+        if function is None:
+            continue
+        given = [
+            name
+            for name, value in program.bound_arguments(node, function)
+            if names is None or program.names_in(value) & names
+        ]
+        found = _exit_of_function(function, file, set(given), depth - 1) if given else None
+        if found is not None:
+            return found
+    return None
+
+
+def _exit_of_function(
+    function: program.Function, file: str, own: set[str], depth: int
+) -> Line | None:
+    """Returns where arguments leave TensorFlow in a function that returns what becomes of them."""
+    found: Line | None = None
+    left = set[str]()
+    for statement in program.statements(function):
+        names, targets = program.reads(statement), program.binds(statement)
+        is_exit = False
+        if names & own and not _is_print(statement) and found is None:
+            call = _exit_in(statement, own)
+            if call is not None:
+                found = Line(file, call.lineno, function.name)
+            elif depth > 0:
+                found = _exit_in_calls(statement, file, own, depth)
+            is_exit = found is not None
+        if is_exit or names & left:
+            left |= targets
+            if isinstance(statement, ast.Return):
+                return found
+        elif names & own:
+            own = own | targets
     return None
 
 

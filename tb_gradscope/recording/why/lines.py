@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import linecache
 import os
 import sysconfig
 from collections.abc import Iterable
@@ -15,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from tb_gradscope.format import messages
-from tb_gradscope.recording import PACKAGE_FOLDER, internals
+from tb_gradscope.recording import PACKAGE_FOLDER, internals, source
 
 _GENERATED = "__autograph_generated_file"
 _SITE = os.path.dirname(os.path.dirname(os.path.abspath(tf.__file__))) + os.sep
@@ -49,7 +48,7 @@ class Line:
     @property
     def text(self) -> str:
         """The source line, "" where it is not to be had."""
-        return self.code or linecache.getline(self.file, self.line).strip()
+        return self.code or source.line(self.file, self.line)
 
     def message(self) -> messages.Place:
         """Returns the line as it is stored."""
@@ -78,21 +77,22 @@ def of_frame(frame: FrameType | None) -> Line | None:
     """
     other = None
     while frame is not None:
-        rank = _rank(frame.f_code.co_filename)
-        if rank == _USER:
-            return _line(frame)
-        if rank == _INSTALLED and other is None:
-            other = frame
+        line = _of(frame)
+        if line is not None:
+            if _rank(line.file) == _USER:
+                return line
+            other = other or line
         frame = frame.f_back
-    return None if other is None else _line(other)
+    return other
 
 
 def stack_of(frame: FrameType | None) -> tuple[Line, ...]:
     """Returns the user's lines at and outwards of a frame, the innermost first."""
     found = list[Line]()
     while frame is not None and len(found) < _DEEPEST:
-        if _rank(frame.f_code.co_filename) == _USER:
-            found.append(_line(frame))
+        line = _of(frame)
+        if line is not None and _rank(line.file) == _USER:
+            found.append(line)
         frame = frame.f_back
     return tuple(found)
 
@@ -121,6 +121,19 @@ def of_stack(frames: Iterable[tuple[str, int, str]]) -> Line | None:
     return other
 
 
-def _line(frame: FrameType) -> Line:
+def _of(frame: FrameType) -> Line | None:
+    """Returns where a frame is, None within a library; of converted code its source."""
     code = frame.f_code
-    return Line(code.co_filename, frame.f_lineno, getattr(code, "co_qualname", code.co_name))
+    file = code.co_filename
+    if _GENERATED in file:  # in eager code too: what `tf.map_fn` calls is converted
+        known = _source_of(file, frame.f_lineno)
+        return None if known is None or _rank(known.file) == _LIBRARY else known
+    if _rank(file) == _LIBRARY:
+        return None
+    return Line(file, frame.f_lineno, getattr(code, "co_qualname", code.co_name))
+
+
+@functools.lru_cache(maxsize=4096)
+def _source_of(file: str, line: int) -> Line | None:
+    known = internals.source_of_converted(file, line)
+    return None if known is None else Line(known[0], known[1], known[2].removeprefix("tf__"))

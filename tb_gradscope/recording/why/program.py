@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import ast
 import functools
-import linecache
 from collections.abc import Iterator
 
+from tb_gradscope.recording import source
 from tb_gradscope.recording.why.lines import Line
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -19,7 +19,7 @@ _SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
 
 def tree_of(file: str) -> ast.Module:
     """Returns the syntax tree of a file, an empty one where there is no source."""
-    return _parsed("".join(linecache.getlines(file)))
+    return _parsed("".join(source.lines(file)))
 
 
 @functools.lru_cache(maxsize=16)
@@ -32,7 +32,7 @@ def _parsed(text: str) -> ast.Module:
 
 def functions(file: str) -> list[Function]:
     """Returns all functions of a file, each after those around it."""
-    return _functions("".join(linecache.getlines(file)))
+    return _functions("".join(source.lines(file)))
 
 
 @functools.lru_cache(maxsize=16)
@@ -146,6 +146,28 @@ def sharpened(line: Line, op: str) -> Line:
 def called(call: ast.Call) -> str:
     """Returns the last part of the name of what is called."""
     return str(getattr(call.func, "attr", None) or getattr(call.func, "id", ""))
+
+
+def only_function(file: str, name: str) -> Function | None:
+    """Returns the function of a file that has this name, None for none or several."""
+    found = [function for function in functions(file) if function.name == name]
+    return found[0] if len(found) == 1 else None
+
+
+def bound_arguments(call: ast.Call, function: Function) -> Iterator[tuple[str, ast.expr]]:
+    """Yields which parameter of a function takes which argument of a call, as far as it shows."""
+    names = [argument.arg for argument in (*function.args.posonlyargs, *function.args.args)]
+    if names[:1] == ["self"] and isinstance(call.func, ast.Attribute):
+        names = names[1:]
+    yield from zip(names, call.args, strict=False)
+    for keyword in call.keywords:
+        if keyword.arg is not None:
+            yield keyword.arg, keyword.value
+
+
+def names_in(expression: ast.AST) -> set[str]:
+    """Returns the names within an expression."""
+    return {node.id for node in ast.walk(expression) if isinstance(node, ast.Name)}
 
 
 def root(node: ast.AST) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import tensorflow as tf
@@ -226,8 +226,7 @@ class _Court:
         idle, serving = self._readers[position].idle, self._readers[position].serving
         bit = 1 << position
         if self._writes is None:
-            found = writes(self._world.nodes, self._reach, self._world.keys)
-            self._writes = [write for write in found if not self._is_update(write[0])]
+            self._writes = list(self._written())
         written = [(node, around) for node, bits, around in self._writes if bits & bit]
         if written:
             node, around = written[-1]
@@ -298,17 +297,33 @@ class _Court:
         world = self._world
         return any(key > since and world.maker(key) is None for key in world.keys)
 
-    def _is_update(self, node: Node) -> bool:
-        """Tells whether what is assigned is computed from gradients: an optimizer's step."""
-        makers = (self._world.maker(key) for key in self._world.needed.by(node.ins[1:]))
-        return any(maker is not None and _is_backward(maker) for maker in makers)
+    def _written(self) -> Iterator[tuple[Node, Bits, tuple[Node, ...]]]:
+        """Yields what writes a value that was not computed from gradients alone.
+
+        An optimizer's step leads nowhere: no program means to differentiate it.
+        """
+        world = self._world
+        reach = Reach()
+        for position, key in enumerate(self._handles):
+            reach.seed(key, 1 << position)
+        is_backward = functools.cache(_is_backward_line)
+        forward = [
+            node
+            for node in world.nodes
+            if not (_is_backward(node) if node.graph is not None else is_backward(node.line))
+        ]
+        reach.run(forward)
+        return writes(forward, reach, world.keys)
 
 
 def _is_backward(node: Node) -> bool:
-    """Tells whether an operation computes a gradient."""
-    if node.graph is not None:
-        return "gradient_tape/" in node.name
-    return node.line is not None and program.calls(node.line, "gradient")
+    """Tells whether an operation of a graph computes a gradient."""
+    return "gradient_tape/" in node.name
+
+
+def _is_backward_line(line: Line | None) -> bool:
+    """Tells whether eager operations run at a line compute a gradient."""
+    return line is not None and program.calls(line, "gradient")
 
 
 def _first_line(found: list[Node]) -> Line | None:

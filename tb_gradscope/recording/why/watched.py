@@ -87,12 +87,19 @@ def note(
         known.watched[id(variable.handle)] = _Watched(described, description)
 
 
-def tell(recorder: Recorder) -> None:
-    """Writes which variables were watched, and not asked for until now."""
+def tell(recorder: Recorder, *, of_empty_lists: bool = False) -> None:
+    """Writes which variables were watched, and not asked for until now.
+
+    Args:
+      recorder: where to.
+      of_empty_lists: only those of calls that asked for no variable at all.
+    """
     known = _of.get(recorder)
     if known is None:
         return
     watched, known.watched = known.watched, {}
+    if of_empty_lists:
+        watched = {key: one for key, one in watched.items() if not one.description.schema.variables}
     groups: dict[str, list[_Watched]] = {}
     for key, one in watched.items():
         if key not in known.asked:
@@ -107,10 +114,9 @@ def tell(recorder: Recorder) -> None:
 
 
 def end(recorder: Recorder, error: BaseException | None) -> None:
-    """Tells at the end of a recording; not where an error kept a step from asking."""
+    """Tells at the end of a recording; not what an error may have kept a step from asking."""
     with contained("telling what nobody asks for", recorder.on_error):
-        if error is None:
-            tell(recorder)
+        tell(recorder, of_empty_lists=error is not None)
 
 
 def _is_asked(known: _Known, handle: Any) -> bool:

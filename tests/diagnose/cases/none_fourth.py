@@ -216,7 +216,6 @@ def weight_never_used_in_call(callbacks):
     STACK + ", list of variables taken before the model is built",
     kind="unrequested",
     variables=("net",),
-    severity="warning",
 )
 def variables_taken_before_build(callbacks):
     class Net(keras.Model):
@@ -851,7 +850,7 @@ def wrong_tape_of_two(callbacks):
     def train_step(images):
         noise = tf.random.normal([16, 4])
         with tf.GradientTape() as gen_tape:
-            generated = generator(noise, training=True)
+            generated = generator(noise, training=True)  # <--
             fake_output = discriminator(generated, training=True)
             gen_loss = cross_entropy(tf.ones_like(fake_output), fake_output)  # <--
         with tf.GradientTape() as disc_tape:
@@ -1027,9 +1026,8 @@ def f1_score_as_the_loss(callbacks):
 def argmax_in_a_lambda(callbacks):
     inputs = keras.Input((4,))
     scores = layers.Dense(6, activation="softmax", name="words")(inputs)
-    ids = layers.Lambda(lambda s: tf.cast(tf.argmax(s, axis=-1), tf.float32)[:, None])(
-        scores
-    )  # <--
+    best = layers.Lambda(lambda s: tf.cast(tf.argmax(s, axis=-1), tf.float32))  # <--
+    ids = best(scores)[:, None]
     outputs = layers.Dense(1, name="answer")(ids)
     model = keras.Model(inputs, outputs)
     model.compile("adam", "mse")
