@@ -12,7 +12,9 @@ percentile of the norms seen here (Google's Tuning Playbook), a smaller
 initialisation, a mean in place of a sum.
 
 A norm is compared with the variable's own past alone. Growth that levels off (a
-branch that starts at zero) is healthy; so is a lone jump that clipping held.
+branch that starts at zero) is healthy; so is a lone jump that clipping held, or that
+training gets over: a warning only where it keeps jumping, or where afterwards the loss
+stays above ten times the largest it was before.
 """
 
 from __future__ import annotations
@@ -43,6 +45,7 @@ _WINDOW = 50  # records that show what is usual
 _CLEAR = 0.7  # rank correlation with time from which on a trend is one
 _STILL = 0.25  # share of the growth that the second half must have
 _LEAST_DEVIATION = 0.05  # of log10: 12 %, the noise of any mini-batch
+_WORSE = 10.0  # times the largest loss before the jumps
 _BEYOND = 1e4  # a norm that no layer needs
 
 
@@ -142,7 +145,7 @@ def _spikes(run: RunHistory, norms: Norms, thresholds: Thresholds) -> Iterator[F
     severity: Severity = "warning"
     if after_is_broken:
         severity = "error"
-    elif held or len(at) < 3:
+    elif held or (len(at) < 3 and not _is_worse(loss, at)):
         severity = "info"
     yield Finding(
         kind="exploding",
@@ -173,6 +176,14 @@ def _spikes(run: RunHistory, norms: Norms, thresholds: Thresholds) -> Iterator[F
             "largest_at_step": int(loss.steps[peak]),
         },
     )
+
+
+def _is_worse(loss: LossHistory, at: npt.NDArray[np.int64]) -> bool:
+    """Tells whether training has not got over these jumps: the loss is far above what it was."""
+    before, after = loss.loss_values[: at[0]], loss.loss_values[at[-1] + 1 :]
+    if len(after) < len(before):
+        return False
+    return float(median(after)) > _WORSE * float(np.max(np.abs(before), initial=0)) > 0
 
 
 def _initial(run: RunHistory, norms: Norms, thresholds: Thresholds) -> Iterator[Finding]:

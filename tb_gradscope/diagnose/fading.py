@@ -1,9 +1,9 @@
 """`vanishing` over time: gradients that fade to nothing while the loss does not fall.
 
-Seen: the gradients of all kernels are a thousandth (`vanishing`) of what they were at
-first, and the loss is not at half of what it was. With batches that differ this is no
-convergence: where the errors are as large as ever and vary from batch to batch, the
-gradients of the batches can only be so small if nothing flows back from those errors.
+Seen: the gradients of all kernels are a thousandth (`vanishing`) of what they were when
+they were largest, and the loss is not at half of what it was then. With batches that
+differ this is no convergence: where the errors are as large as ever and vary from batch
+to batch, the gradients can only be so small if nothing flows back from those errors.
 
 Usually: a sigmoid or softmax that was driven to its limit on the wrong side, weight
 decay that has eaten up the weights, or a generator whose discriminator has won
@@ -51,23 +51,26 @@ def fading(
     if not columns:
         return
     table = norms.norms[regular][:, columns]
-    part = max(thresholds.min_records, len(steps) // 5)
-    if len(steps) < 2 * part:
-        return
-    logs = log10(np.where(table == 0, np.finfo(np.float32).tiny, table))
-    early, late = median(logs[:part]), median(logs[-part:])
-    fall = float(np.min(early - late))
-    if not fall >= np.log10(thresholds.vanishing) or not np.isfinite(late).all():
-        return
-    severity = _severity(values[:part], values[-part:])
-    if severity is None:
+    few, part = thresholds.min_records, max(thresholds.min_records, len(steps) // 5)
+    if len(steps) < few + part:
         return
     whole = np.sqrt((np.nan_to_num(table) ** 2).sum(axis=1))
-    below = whole > np.median(whole[:part]) / thresholds.vanishing
-    onset = min(int(np.flatnonzero(below)[-1]) + 1 if below.any() else 0, len(steps) - 1)
+    blocks = range(0, len(steps) - part - few + 1, few)
+    begin = max(blocks, key=lambda at: float(np.median(whole[at : at + few])))
+    early, late = slice(begin, begin + few), slice(-part, None)
+    logs = log10(table)
+    fall = float(np.min(median(logs[early]) - median(logs[late])))
+    # What is exactly zero by now is another kind of finding.
+    if not median(table[late]).all() or not fall >= np.log10(thresholds.vanishing):
+        return
+    severity = _severity(values[early], values[late])
+    if severity is None:
+        return
+    norm_before, norm_after = (float(np.median(whole[at])) for at in (early, late))
+    above = np.flatnonzero(whole > norm_before / thresholds.vanishing)
+    onset = min(int(above[-1]) + 1, len(steps) - part)
     span = Span(int(steps[onset]), int(steps[-1]), "from", len(steps) - onset)
-    before, after = float(np.median(values[:part])), float(np.median(values[-part:]))
-    norm_before, norm_after = float(np.median(whole[:part])), float(np.median(whole[-part:]))
+    before, after = float(np.median(values[early])), float(np.median(values[late]))
     yield Finding(
         kind="vanishing",
         severity=severity,

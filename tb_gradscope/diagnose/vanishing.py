@@ -82,11 +82,12 @@ def _profile(
     half = rms[-max(thresholds.min_records, len(rms) // 2) :]
     typical = median(half)
     third = max(1, len(columns) // 3)
+    behind = len(columns) - third
     if rank_correlation(typical) < _STEADY:
-        third = _cut(half, typical, thresholds)
+        third = behind = _cut(half, typical, thresholds)
         if not third:
             return []
-    shallow, deep = median(typical[:third]), median(typical[-third:])
+    shallow, deep = median(typical[:third]), median(typical[behind:])
     gap = float(deep - shallow)
     relative = norms.norms[:, columns[:third]] / np.where(
         norms.weights[:, columns[:third]] > 0, norms.weights[:, columns[:third]], np.nan
@@ -102,7 +103,7 @@ def _profile(
         for name, value in zip(names, typical, strict=True)
         if value <= deep - np.log10(thresholds.vanishing)
     )
-    per_layer = 10 ** (gap / max(1, len(columns) - third))
+    per_layer = 10 ** (gap / max(1, behind))
     span = Span(int(loss.steps[0]), int(loss.steps[-1]), "all", loss.records)
     return [
         Finding(

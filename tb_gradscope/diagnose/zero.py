@@ -39,16 +39,21 @@ from tb_gradscope.diagnose.zero_reasons import Zeros
 from tb_gradscope.format.history import LossHistory, RunHistory
 from tb_gradscope.format.statistics import State, Statistic
 
+_STATE = Statistic.STATE
+
 
 def zero(run: RunHistory, thresholds: Thresholds) -> Iterator[Finding]:
     """Yields groups of variables whose gradients are zero for good."""
     for loss in run.losses:
-        spans = {
-            column: span
-            for column, span in spans_in(loss, State.ZERO).items()
-            if span.pattern in ("all", "from")
-            and _last(loss, column, State.ZERO) >= thresholds.min_records
-        }
+        spans = {}
+        for column, span in spans_in(loss, State.ZERO).items():
+            count = _last(loss, column)
+            if span.pattern not in ("all", "from"):
+                if _has_died(loss, column, count, thresholds):
+                    first = int(loss.steps[loss.values[:, column, _STATE] != State.ABSENT][-count])
+                    spans[column] = Span(first, span.last, "from", count)
+            elif count >= thresholds.min_records:
+                spans[column] = span
         groups: dict[tuple[int, str], list[int]] = {}
         if whole := _whole(loss, spans, thresholds):
             columns, span = whole
@@ -68,7 +73,7 @@ def _whole(
 
     Not all of it need do so at one step, and some of it may have been zero by chance before.
     """
-    states = loss.values[:, :, Statistic.STATE]
+    states = loss.values[:, :, _STATE]
     asked = np.flatnonzero(states[-1] != State.ABSENT) if len(states) else np.zeros(0, int)
     other = np.flatnonzero((states[:, asked] != State.ZERO).any(axis=1))
     since = int(other[-1]) + 1 if len(other) else 0
@@ -125,9 +130,21 @@ def _severity(zeros: Zeros, thresholds: Thresholds) -> Severity:
     return "info" if harmless else "warning"
 
 
-def _last(loss: LossHistory, column: int, state: State) -> int:
-    """Returns in how many of the last records in a row the variable was in a state."""
-    states = loss.values[:, column, Statistic.STATE]
+def _has_died(loss: LossHistory, column: int, count: int, thresholds: Thresholds) -> bool:
+    """Tells whether these last zeros are no chance, though it was zero now and then before.
+
+    What was alive in half of the records before is zero in twenty in a row by chance
+    once in a million times.
+    """
+    states = loss.values[:, column, _STATE]
+    before = states[states != State.ABSENT][:-count]
+    enough = count >= 2 * thresholds.zero_records and len(before) >= thresholds.min_records
+    return enough and float(np.mean(before == State.ZERO)) <= 0.5
+
+
+def _last(loss: LossHistory, column: int) -> int:
+    """Returns in how many of the last records in a row the variable was zero."""
+    states = loss.values[:, column, _STATE]
     states = states[states != State.ABSENT]
-    other = np.flatnonzero(states != state)
+    other = np.flatnonzero(states != State.ZERO)
     return len(states) - (int(other[-1]) + 1 if len(other) else 0)

@@ -80,6 +80,13 @@ def test_a_lone_jump_is_only_said():
     assert (one.severity, one.span.pattern, one.span.first) == ("info", "once", 90)
 
 
+def test_a_jump_that_training_does_not_get_over():
+    values = np.ones(200, np.float32)
+    values[91:] = 1e3
+    (one,) = found(histories.loss(jumping([90]), loss_values=values))
+    assert (one.severity, one.span.first) == ("warning", 90)
+
+
 def test_jumps_that_clipping_held_are_only_said():
     norms = jumping([40, 90, 140, 170])
     (one,) = found(histories.loss(norms), clips=[histories.clip(norms, 5.0)])

@@ -48,6 +48,20 @@ def test_a_branch_that_starts_at_zero_is_healthy():
     assert not found(histories.loss(norms))
 
 
+def test_a_layer_that_died_after_it_was_zero_now_and_then():
+    norms = histories.noise(60, 2)
+    norms[[3, 7, 8], 0] = 0
+    norms[20:, 0] = 0
+    (one,) = found(histories.loss(norms))
+    assert (one.severity, one.span.first, one.span.pattern) == ("warning", 20, "from")
+
+
+def test_a_rare_thing_that_has_not_come_for_long_is_healthy():
+    norms = np.zeros((60, 2))
+    norms[:, 1] = norms[:20:5, 0] = 1
+    assert not found(histories.loss(norms))
+
+
 def test_a_batch_without_such_examples_is_healthy():
     norms = histories.noise(50, 3)
     norms[::3, 1] = 0

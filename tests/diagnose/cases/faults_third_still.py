@@ -91,14 +91,12 @@ def decay_that_wins(steps, callback):
     reported="a sigmoid with a squared error that was driven to the wrong side",
 )
 def output_on_the_wrong_side(steps):
-    model = keras.Sequential(
-        [layers.Input((10,)), layers.Dense(16, activation="relu"), layers.Dense(1, "sigmoid")]
-    )
+    model = keras.Sequential([layers.Input((10,)), layers.Dense(1, "sigmoid")])
     data = (
-        (x, tf.fill((32, 1), 1.0 if step < 60 else 0.0))
+        (tf.abs(x), tf.fill((32, 1), 0.0 if step < 60 else 1.0))
         for step, (x, _) in enumerate(training.rows(steps))
     )
-    fit(model, mean_square, keras.optimizers.Adam(0.03), data)
+    fit(model, mean_square, keras.optimizers.Adam(0.3), data)
 
 
 @CASES(
@@ -113,7 +111,7 @@ def generator_that_hears_nothing(steps):
     discriminator = keras.Sequential(
         [layers.Input((2,)), layers.Dense(32, activation="relu"), layers.Dense(1)]
     )
-    of_g, of_d = keras.optimizers.Adam(1e-5), keras.optimizers.Adam(2e-2)
+    of_g, of_d = keras.optimizers.Adam(1e-5), keras.optimizers.Adam(0.1)
 
     @tf.function
     def train_step(real, noise):
@@ -162,7 +160,7 @@ def softmax_over_one_unit(steps, callback):
         [layers.Input((10,)), layers.Dense(16, activation="relu"), layers.Dense(1, "softmax")]
     )
     data = ((x, tf.cast(y > 0, tf.float32)) for x, y in training.rows(steps))
-    keras_fit(model, "binary_crossentropy", keras.optimizers.Adam(1e-3), data, callback)
+    keras_fit(model, "mse", keras.optimizers.Adam(1e-3), data, callback)
 
 
 @CASES(
@@ -451,7 +449,7 @@ def rate_of_next_to_nothing(steps, callback):
 )
 def rate_of_ten(steps, callback):
     model = keras.Sequential(
-        [layers.Input((10,)), layers.Dense(16, activation="tanh"), layers.Dense(1, "tanh")]
+        [layers.Input((10,)), layers.Dense(16, activation="leaky_relu"), layers.Dense(1)]
     )
     keras_fit(model, "mse", keras.optimizers.Adam(10.0), training.rows(steps), callback)
 
