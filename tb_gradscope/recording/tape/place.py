@@ -8,7 +8,6 @@ import contextvars
 import dataclasses
 import functools
 import inspect
-import linecache
 import os
 import sys
 from collections.abc import Hashable, Iterator
@@ -18,7 +17,7 @@ from typing import Any
 import tensorflow as tf
 
 from tb_gradscope.format import messages
-from tb_gradscope.recording import PACKAGE_FOLDER, internals
+from tb_gradscope.recording import PACKAGE_FOLDER, internals, source
 
 _GENERATED = "__autograph_generated_file"
 # Of Python's own, what stands between a call and its caller.
@@ -108,7 +107,7 @@ def find_caller() -> Caller:
         origin = internals.source_of_converted(file, line) or next(mapped, None)
         file, line, function = origin or (file, line, function)
         function = function.removeprefix("tf__")
-    text = linecache.getline(file, line, shown.f_globals).strip()
+    text = source.line(file, line, shown.f_globals)
     return Caller(frame, file, line, function, text)
 
 
@@ -217,7 +216,7 @@ class _Source:
 
 
 def _source(file: str) -> _Source:
-    return _parsed("".join(linecache.getlines(file)))
+    return _parsed("".join(source.lines(file)))
 
 
 @functools.lru_cache(maxsize=16)
