@@ -180,7 +180,8 @@ def _spikes(run: RunHistory, norms: Norms, thresholds: Thresholds) -> Iterator[F
 
 def _is_worse(loss: LossHistory, at: npt.NDArray[np.int64]) -> bool:
     """Tells whether training has not got over these jumps: the loss is far above what it was."""
-    before, after = loss.loss_values[: at[0]], loss.loss_values[at[-1] + 1 :]
+    values = loss.loss_values.astype(np.float64)
+    before, after = values[: at[0]], values[at[-1] + 1 :]
     if len(after) < len(before):
         return False
     return float(median(after)) > _WORSE * float(np.max(np.abs(before), initial=0)) > 0

@@ -55,22 +55,20 @@ def fading(
     if len(steps) < few + part:
         return
     whole = np.sqrt((np.nan_to_num(table) ** 2).sum(axis=1))
-    blocks = range(0, len(steps) - part - few + 1, few)
-    begin = max(blocks, key=lambda at: float(np.median(whole[at : at + few])))
-    early, late = slice(begin, begin + few), slice(-part, None)
+    begin, late = int(np.argmax(whole[: len(whole) - part])), slice(-part, None)
     logs = log10(table)
-    fall = float(np.min(median(logs[early]) - median(logs[late])))
+    fall = float(np.min(logs[begin] - median(logs[late])))
     # What is exactly zero by now is another kind of finding.
     if not median(table[late]).all() or not fall >= np.log10(thresholds.vanishing):
         return
-    severity = _severity(values[early], values[late])
+    severity = _severity(values[begin : begin + few], values[late])
     if severity is None:
         return
-    norm_before, norm_after = (float(np.median(whole[at])) for at in (early, late))
+    norm_before, norm_after = float(whole[begin]), float(np.median(whole[late]))
     above = np.flatnonzero(whole > norm_before / thresholds.vanishing)
     onset = min(int(above[-1]) + 1, len(steps) - part)
     span = Span(int(steps[onset]), int(steps[-1]), "from", len(steps) - onset)
-    before, after = float(np.median(values[early])), float(np.median(values[late]))
+    before, after = float(values[begin]), float(np.median(values[late]))
     yield Finding(
         kind="vanishing",
         severity=severity,
@@ -100,17 +98,24 @@ def fading(
 
 
 def _severity(before: Values, after: Values) -> Severity | None:
-    """Tells vanishing from convergence by the loss; None for convergence."""
+    """Tells vanishing from convergence by the loss; None for convergence.
+
+    Args:
+      before: from the largest gradient on.
+      after: the last ones.
+    """
     if not (np.isfinite(before).all() and np.isfinite(after).all()):
         return None
-    first, last = float(np.median(before)), float(np.median(after))
+    first, last = float(before[0]), float(np.median(after))
     if last < first - _FALLEN * abs(first):
         return None
     spread, spread_before = _deviation(after), _deviation(before)
     has_risen = last - first >= max(_FALLEN * abs(first), _RISEN * spread_before)
+    if first < 0 and last > _FALLEN * first:
+        return "info"
     is_lively = spread >= max(_LIVELY * spread_before, _NOISE * abs(last))
     if has_risen:
-        return "warning" if first >= 0 else "info"
+        return "warning"
     if is_lively:
         return "warning"
     # What varied and does not any more has been learned; what never did shows nothing.

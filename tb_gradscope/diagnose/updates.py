@@ -4,6 +4,10 @@ Seen: for each kernel, the L2 norm of what the optimizer added to the norm of th
 kernel itself. A thousandth is a rule of thumb (Stanford CS231n, "Ratio of
 weights:updates").
 
+Or: each of the first updates of all kernels larger than the kernel was, and larger than
+a well-initialised one would be. Later the ratio is small again, since such weights
+are too large to be moved.
+
 Usually: a learning rate that is off by orders of magnitude; far too small also
 where the gradient vanishes, or a schedule that has reached zero.
 
@@ -19,6 +23,7 @@ Steps that the optimizer left out do not count.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -29,10 +34,11 @@ from tb_gradscope.diagnose.norms import Mask, Values, median
 from tb_gradscope.diagnose.roles import role
 from tb_gradscope.diagnose.spans import span_of
 from tb_gradscope.diagnose.thresholds import Thresholds
-from tb_gradscope.format.history import OptimizerHistory, RunHistory, Steps
+from tb_gradscope.format.history import OptimizerHistory, RunHistory, Steps, Variable
 from tb_gradscope.format.statistics import Statistic
 
 _MOSTLY = 0.8
+_BEGIN = 3  # records in which a rate that is far too high has done its work
 _SURE = 10  # records after which a constant rate is no part of a warm-up
 
 
@@ -57,10 +63,22 @@ def update_ratio(run: RunHistory, thresholds: Thresholds) -> Iterator[Finding]:
         settled = max(1, len(ratios) // 10)
         names = [run.variables[optimizer.variables[column]].name for column in columns]
         large, small = ratios > thresholds.update_large, ratios < thresholds.update_small
+        full = np.array([_full_size(run.variables[optimizer.variables[c]]) for c in columns])
+        begins = (updates[applied] > np.maximum(weights[applied][:1], full))[:_BEGIN].all()
         for is_large, mask in ((True, large), (False, small)):
             often = mask[settled:].mean(axis=0) >= _MOSTLY
+            if is_large and begins and not often.any():
+                mask, often = large[:_BEGIN] | True, often | True
             if often.any() if is_large else often.all():
-                yield _finding(optimizer, steps, ratios, mask, often, names, is_large, thresholds)
+                at = slice(len(mask))
+                yield _finding(
+                    optimizer, steps[at], ratios[at], mask, often, names, is_large, thresholds
+                )
+
+
+def _full_size(variable: Variable) -> float:
+    """Returns the norm of a kernel that keeps the variance of what passes it (Glorot, He)."""
+    return math.sqrt(max(1, abs(variable.shape[-1])))
 
 
 def _finding(
@@ -81,8 +99,9 @@ def _finding(
     rates = optimizer.learning_rates.astype(np.float64)
     rate = float(median(rates))
     is_steady = len(steps) >= _SURE and bool(mask.all()) and float(np.ptp(rates)) == 0
+    when = "in the first steps" if len(steps) == _BEGIN else words.when(span)
     text = (
-        f"The updates of {optimizer.name} are far too {word} {words.when(span)}: that of "
+        f"The updates of {optimizer.name} are far too {word} {when}: that of "
         f"{names[worst]} is {words.amount(float(typical[worst]))} of the variable's norm, 1e-3 is "
         "usual"
     )

@@ -82,10 +82,10 @@ def _profile(
     half = rms[-max(thresholds.min_records, len(rms) // 2) :]
     typical = median(half)
     third = max(1, len(columns) // 3)
-    behind = len(columns) - third
+    behind, cut = len(columns) - third, 0
     if rank_correlation(typical) < _STEADY:
-        third = behind = _cut(half, typical, thresholds)
-        if not third:
+        third = behind = cut = _cut(half, typical, thresholds)
+        if not cut:
             return []
     shallow, deep = median(typical[:third]), median(typical[behind:])
     gap = float(deep - shallow)
@@ -104,6 +104,19 @@ def _profile(
         if value <= deep - np.log10(thresholds.vanishing)
     )
     per_layer = 10 ** (gap / max(1, behind))
+    text = f"from {names[-1]} to {names[0]} it shrinks {words.times(10**gap)}"
+    if cut:
+        text += f", all of it between {names[cut]} and {names[cut - 1]}"
+        advice = (
+            f"Look at what stands between {names[cut - 1]} and {names[cut]}: a long recurrence "
+            "that forgets (LSTM, attention, fewer steps), a saturated layer, a tiny factor."
+        )
+    else:
+        text += f", about {per_layer:.1f} times a layer"
+        advice = (
+            "Use ReLU-like activations with he_normal in place of saturating ones, or add "
+            "residual connections or normalisation between the layers."
+        )
     span = Span(int(loss.steps[0]), int(loss.steps[-1]), "all", loss.records)
     return [
         Finding(
@@ -114,14 +127,10 @@ def _profile(
             variables=small,
             span=span,
             message=(
-                f"The gradient of {words.loss_name(loss)} vanishes on its way back: from "
-                f"{names[-1]} to {names[0]} it shrinks {words.times(10**gap)}, about "
-                f"{per_layer:.1f} times a layer, so {words.named(small)} hardly learn."
+                f"The gradient of {words.loss_name(loss)} vanishes on its way back: {text}, "
+                f"so {words.named(small)} hardly learn."
             ),
-            advice=(
-                "Use ReLU-like activations with he_normal in place of saturating ones, or add "
-                "residual connections or normalisation between the layers."
-            ),
+            advice=advice,
             where=where(loss.where),
             evidence={
                 **thresholds.evidence("vanishing"),

@@ -63,3 +63,18 @@ def test_updates_left_out_do_not_count():
 def test_a_schedule_that_warms_up_and_decays_is_healthy():
     rate = np.concatenate([np.linspace(0, 1, 20), np.linspace(1, 0, 80)])
     assert not found(histories.noise(100, 3) * rate[:, None] * 1e-3)
+
+
+def test_first_updates_larger_than_the_kernels_themselves():
+    weights = np.full((50, 3), 300.0)
+    weights[0] = 3.0
+    (one,) = found(histories.noise(50, 3) * 20, weights=weights)
+    assert one.severity == "warning"
+    assert "far too large" in one.message
+    assert len(one.variables) == 3
+
+
+def test_first_updates_of_kernels_that_start_small_are_healthy():
+    weights = np.full((50, 3), 3.0)
+    weights[0] = 1e-3
+    assert not found(histories.noise(50, 3) * 0.03, weights=weights)
