@@ -1,4 +1,4 @@
-import type { Clip, Label, Loss, Optimizer, Run, Variable } from '../api/schema.gen';
+import type { Clip, Finding, Label, Loss, Optimizer, Run, Variable } from '../api/schema.gen';
 import { Frame } from './frame';
 import type { Source } from './source';
 import { AT, PLANES, SKIPPED, STATES, type StateName } from './statistic';
@@ -98,6 +98,26 @@ export function makeClip(given: Partial<Clip>): Clip {
     calls: [1],
     clipped: [0],
     nonfinite: [0],
+    ...given,
+  };
+}
+
+export function makeFinding(given: Partial<Finding>): Finding {
+  return {
+    severity: 'warning',
+    kind: 'none',
+    cause: '',
+    loss: 'loss',
+    other_loss: '',
+    variables: ['w'],
+    first_step: 0,
+    last_step: 0,
+    message: 'Something is wrong.',
+    advice: 'Mend it.',
+    where: null,
+    op: '',
+    threshold: '',
+    limit: '',
     ...given,
   };
 }

@@ -96,6 +96,11 @@ export function visible(name: string): string {
   );
 }
 
+/** A run as TensorBoard calls it; what lies in the log directory itself it calls "." */
+export function runTitle(name: string): string {
+  return name === '.' ? '. (the log directory itself)' : name;
+}
+
 /** train.py:36; a notebook's cell and a long path become their last part. */
 export function placeName(place: { file: string; line: number }): string {
   const parts = place.file.split(/[\\/]/);

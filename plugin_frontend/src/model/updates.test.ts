@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { makeOptimizer } from './fixtures';
-import { gauge, ratioRows, sayApplied, sayRatio, UpdateNumbers } from './updates';
+import { gauge, ratioRows, sayApplied, sayRatio, sayVariables, UpdateNumbers } from './updates';
 
 /** Of two records; the second was skipped. Update and variable of v0 to v3. */
 const OPTIMIZER = makeOptimizer({
@@ -46,9 +46,9 @@ it('puts what is far from the usual first, and what is not known last', () => {
 
 it('says how many steps were taken', () => {
   expect(sayApplied(OPTIMIZER)).toBe(
-    '1 update applied, 1 skipped because the loss scale had overflowed',
+    '1 update applied up to step 10, 1 skipped because the loss scale had overflowed',
   );
-  expect(sayApplied(makeOptimizer({ applied: [1200] }))).toBe('1,200 updates applied');
+  expect(sayApplied(makeOptimizer({ applied: [1200] }))).toBe('1,200 updates applied up to step 0');
 });
 
 describe('the gauge', () => {
@@ -56,4 +56,10 @@ describe('the gauge', () => {
     expect([1e-9, 0, 1e-6, 1e-3, 1, 50].map(gauge)).toEqual([0, 0, 0, 0.5, 1, 1]);
     expect(gauge(Number.NaN)).toBeNaN();
   });
+});
+
+it('tells optimizers apart by what they update', () => {
+  expect(sayVariables(['gen/a/kernel', 'gen/a/bias', 'gen/b/kernel'])).toBe('3 variables of gen');
+  expect(sayVariables(['gen/a/kernel'])).toBe('1 variable of gen/a');
+  expect(sayVariables(['w1', 'w2'])).toBe('2 variables');
 });

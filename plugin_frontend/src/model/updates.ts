@@ -132,11 +132,13 @@ export function sayRatio({ ratio, update, norm }: RatioRow): string {
   return 'not known';
 }
 
-/** "988 updates applied, 12 skipped because the loss scale had overflowed" */
+/** "988 updates applied up to step 999, 12 skipped because the loss scale had overflowed" */
 export function sayApplied(optimizer: Optimizer): string {
   const applied = optimizer.applied.at(-1) ?? 0;
   const skipped = optimizer.skipped.at(-1) ?? 0;
-  const parts = [`${counted(applied, 'update')} applied`];
+  const last = optimizer.steps.at(-1);
+  const until = last === undefined ? '' : ` up to step ${count(last)}`;
+  const parts = [`${counted(applied, 'update')} applied${until}`];
   if (skipped > 0 || optimizer.has_loss_scale) {
     const known = optimizer.skipped_steps.length;
     // Those between two records are counted, but nobody has noted when they were.
@@ -144,6 +146,15 @@ export function sayApplied(optimizer: Optimizer): string {
     parts.push(`${count(skipped)} skipped because the loss scale had overflowed${when}`);
   }
   return parts.join(', ');
+}
+
+/** What tells an optimizer from another: "4 variables of generator". */
+export function sayVariables(names: readonly string[]): string {
+  const layers = names.map((name) => name.split('/').slice(0, -1));
+  const [first = []] = layers;
+  const differs = first.findIndex((part, i) => layers.some((layer) => layer[i] !== part));
+  const common = first.slice(0, differs < 0 ? first.length : differs).join('/');
+  return counted(names.length, 'variable') + (common && ` of ${common}`);
 }
 
 /** Position of a ratio on an axis of decades around the usual one, 0 to 1. */

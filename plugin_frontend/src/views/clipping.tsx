@@ -71,7 +71,7 @@ function Site({ store, shown, source, clip }: SiteProps) {
         <span class={`chip level-${judged.level}`} title={judged.meaning}>
           {judged.word}
         </span>
-        <span>{sayTotals(last)}</span>
+        <span>{sayTotals(last, clip.steps.at(-1))}</span>
         <span class="muted">{judged.meaning}</span>
       </header>
       {clip.label.text && <p>{clip.label.text}</p>}
@@ -90,10 +90,11 @@ function Site({ store, shown, source, clip }: SiteProps) {
   );
 }
 
-function sayTotals({ calls, clipped, nonfinite }: Totals): string {
+function sayTotals({ calls, clipped, nonfinite }: Totals, step?: number): string {
   const share = calls > 0 ? ` (${percent(clipped / calls)})` : '';
+  const until = step === undefined ? '' : ` up to step ${count(step)}`;
   const apart = nonfinite > 0 ? `; ${count(nonfinite)} with a norm that is not finite` : '';
-  return `clipped in ${count(clipped)} of ${count(calls)} calls${share}${apart}`;
+  return `clipped in ${count(clipped)} of ${count(calls)} calls${share}${until}${apart}`;
 }
 
 function SiteNumbers({ store, shown, source, clip, totals }: SiteProps & { totals: Totals[] }) {

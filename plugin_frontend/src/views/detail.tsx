@@ -9,6 +9,7 @@ import type { Source } from '../model/source';
 import type { Shown, Store } from '../model/store';
 import { counted, shape, visible } from '../model/text';
 import type { Selection } from '../model/url';
+import { CellFindings } from './cell-findings';
 import { Chart, type Line, type Strip } from './chart';
 import { Firsts } from './firsts';
 import { StatsTable } from './stats-table';
@@ -61,6 +62,7 @@ export function Detail({ store, shown, source, selection }: Props) {
           ✕
         </button>
       </header>
+      <CellFindings store={store} selection={selection} />
       <Firsts store={store} run={run} entries={notFinite} named={selection.loss === ''} />
       {!known && <p class="muted">This run has no such variable.</p>}
       {answer.failure && <TryAgain failure={answer.failure} retry={retry} />}

@@ -1,18 +1,16 @@
 import { cleanup, fireEvent, render, screen, within } from '@testing-library/preact';
 import { afterEach, expect, it } from 'vitest';
 import type { Finding } from '../api/schema.gen';
-import { makeFrame, makeRun, makeSource } from '../model/fixtures';
+import { makeFinding, makeFrame, makeRun, makeSource } from '../model/fixtures';
 import { Names } from '../model/order';
 import { type Shown, Store } from '../model/store';
 import type { Changed } from '../model/thresholds';
 import { FindingList } from './findings';
 
-const FINDING: Finding = {
+const FINDING = makeFinding({
   severity: 'error',
   kind: 'nan',
-  cause: '',
   loss: 'loss',
-  other_loss: '',
   variables: ['w1', 'w2'],
   first_step: 10,
   last_step: 20,
@@ -20,9 +18,7 @@ const FINDING: Finding = {
   advice: 'Look at the loss itself.',
   where: { file: '/me/train.py', line: 36, function: '', code: 'g = tape.gradient(l, v)' },
   op: 'Log',
-  threshold: '',
-  limit: '',
-};
+});
 
 /** Opens the list; `asked` is told the thresholds of each question. */
 async function open(

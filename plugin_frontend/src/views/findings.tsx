@@ -1,9 +1,11 @@
 import { useEffect } from 'preact/hooks';
 import type { Finding } from '../api/schema.gen';
+import { isFault } from '../model/findings';
 import type { Shown, Store } from '../model/store';
 import { count, counted } from '../model/text';
 import type { Tab } from '../model/url';
 import { ColumnName } from './column-name';
+import { SeverityChip } from './severity-chip';
 import { showThreshold, Thresholds } from './thresholds';
 import { TryAgain } from './try-again';
 import { Variables } from './variables';
@@ -34,7 +36,7 @@ export function FindingList({ store, shown }: Props) {
         <ul class="findings">
           {found.map((finding, i) => (
             <li key={i}>
-              <Card store={store} shown={shown} finding={finding} />
+              <Card store={store} shown={shown} finding={finding} id={idOf(i)} />
             </li>
           ))}
         </ul>
@@ -43,10 +45,24 @@ export function FindingList({ store, shown }: Props) {
   );
 }
 
+/** Leads to a finding by its position among all. */
+export function showFinding(store: Store, at: number): void {
+  store.tab.value = 'findings';
+  requestAnimationFrame(() => {
+    const card = document.getElementById(idOf(at));
+    card?.focus();
+    card?.scrollIntoView({ block: 'center' });
+  });
+}
+
+function idOf(at: number): string {
+  return `finding-${at}`;
+}
+
 function Summary({ store }: { store: Store }) {
   const found = store.findings.value;
   if (!found) return <p role="status">Judging…</p>;
-  const faults = found.filter(({ severity }) => severity !== 'info').length;
+  const faults = found.filter(isFault).length;
   const rest = found.length - faults;
   return (
     <div role="status">
@@ -59,8 +75,6 @@ function Summary({ store }: { store: Store }) {
   );
 }
 
-const SIGNS: Record<Finding['severity'], string> = { error: '✕', warning: '▲', info: 'i' };
-
 /** Kinds of which another tab than the matrix shows more. */
 const TABS: Record<string, { tab: Tab; name: string }> = {
   clip_saturated: { tab: 'clipping', name: 'Clipping' },
@@ -70,17 +84,24 @@ const TABS: Record<string, { tab: Tab; name: string }> = {
   update_ratio: { tab: 'updates', name: 'Updates' },
 };
 
-function Card({ store, shown, finding }: Props & { finding: Finding }) {
+interface CardProps extends Props {
+  finding: Finding;
+  id: string;
+}
+
+function Card({ store, shown, finding, id }: CardProps) {
   const { severity, kind, cause, loss, variables, first_step: first, op, threshold } = finding;
   const lead = (variable: string) => store.lead({ variable, loss }, first);
   const more = TABS[kind];
   return (
-    <article class={`card finding ${severity}`} aria-label={`${severity}: ${finding.message}`}>
+    <article
+      id={id}
+      class={`card finding ${severity}`}
+      tabIndex={-1}
+      aria-label={`${severity}: ${finding.message}`}
+    >
       <header>
-        <span class={`chip ${severity}`}>
-          <span aria-hidden="true">{SIGNS[severity]} </span>
-          {severity}
-        </span>
+        <SeverityChip severity={severity} />
         <span class="mono">{cause ? `${kind} · ${cause}` : kind}</span>
         {loss && (
           <span>

@@ -1,7 +1,8 @@
 import type { Label } from '../api/schema.gen';
+import { anyFault, isFault } from '../model/findings';
 import { pairs } from '../model/missing';
 import type { Store } from '../model/store';
-import { count } from '../model/text';
+import { count, runTitle } from '../model/text';
 import { TABS, type Tab } from '../model/url';
 
 /** The run, the tabs, and which gradient the numbers are of. */
@@ -23,14 +24,14 @@ export function Header({ store }: { store: Store }) {
           >
             {runs.map(({ name }) => (
               <option key={name} value={name}>
-                {name}
+                {runTitle(name)}
               </option>
             ))}
           </select>
         </label>
       ) : (
         <span class="field">
-          Run <bdi class="mono">{store.runName.value}</bdi>
+          Run <bdi class="mono">{runTitle(store.runName.value)}</bdi>
         </span>
       )}
       <div class="tabs" role="tablist" aria-label="Views">
@@ -39,8 +40,20 @@ export function Header({ store }: { store: Store }) {
         <TabButton store={store} tab="clipping" name="Clipping" badge={run?.clips.length} />
         <TabButton store={store} tab="updates" name="Updates" badge={run?.optimizers.length} />
         <TabButton store={store} tab="conflicts" name="Conflicts" badge={run?.cosines.length} />
-        <TabButton store={store} tab="missing" name="Missing" badge={missing} strong />
-        <TabButton store={store} tab="nonfinite" name="Not finite" badge={nonfinite} strong />
+        <TabButton
+          store={store}
+          tab="missing"
+          name="Missing"
+          badge={missing}
+          strong={anyFault(store.findings.value, 'none')}
+        />
+        <TabButton
+          store={store}
+          tab="nonfinite"
+          name="Not finite"
+          badge={nonfinite}
+          strong={anyFault(store.findings.value, 'nan', 'inf')}
+        />
       </div>
       <span class="gradient-label" title="What tape.gradient returned, before any clipping">
         {run && sayLabels(run.losses.map(({ label }) => label))}
@@ -52,7 +65,7 @@ export function Header({ store }: { store: Store }) {
 /** Faults, or if there are none, what is only worth knowing. */
 function findingsBadge(store: Store): { badge: number | undefined; strong: boolean } {
   const found = store.findings.value;
-  const faults = found?.filter(({ severity }) => severity !== 'info').length ?? 0;
+  const faults = found?.filter(isFault).length ?? 0;
   return { badge: faults || found?.length, strong: faults > 0 };
 }
 

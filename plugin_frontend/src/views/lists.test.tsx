@@ -1,7 +1,7 @@
 import { cleanup, fireEvent, render, screen } from '@testing-library/preact';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { ClipNumbers } from '../model/clipping';
-import { makeClip, makeFrame, makeRun, makeSource } from '../model/fixtures';
+import { makeClip, makeFinding, makeFrame, makeRun, makeSource } from '../model/fixtures';
 import { Names } from '../model/order';
 import { type Shown, Store } from '../model/store';
 import { Clipping } from './clipping';
@@ -84,10 +84,20 @@ it('lists what is missing, and leads to its cell', () => {
   const shown = shownRun({ missing: [missing] });
   const store = storeOf(shown);
   store.tab.value = 'missing';
+  store.findings.value = [
+    makeFinding({
+      cause: 'blocked',
+      variables: ['w1', 'w2'],
+      where: { ...missing.where, line: 30 },
+    }),
+  ];
   render(<MissingList store={store} shown={shown} />);
   expect(screen.getByText('2 gradients missing')).toBeTruthy();
   const row = screen.getByRole('row', { name: /loss w1 w2 always/ });
   expect(row.textContent).toContain('train.py:36 in step');
+  expect(row.textContent).toContain('blockedtrain.py:30');
+  fireEvent.click(screen.getByRole('button', { name: 'blocked' }));
+  expect(store.tab.value).toBe('findings');
   fireEvent.click(screen.getByRole('button', { name: 'w2' }));
   expect(store.selection.value).toEqual({ variable: 'w2', loss: 'loss' });
   expect(store.tab.value).toBe('matrix');

@@ -1,7 +1,10 @@
+import type { Missing } from '../api/schema.gen';
+import { whyMissing } from '../model/findings';
 import { howOften, pairs, since, span } from '../model/missing';
 import type { Shown, Store } from '../model/store';
-import { counted } from '../model/text';
+import { counted, placeName } from '../model/text';
 import { FateTable } from './fate-table';
+import { showFinding } from './findings';
 
 /** Which losses do not reach which variables. */
 export function MissingList({ store, shown }: { store: Store; shown: Shown }) {
@@ -22,17 +25,7 @@ export function MissingList({ store, shown }: { store: Store; shown: Shown }) {
       <p class="muted">
         TensorFlow returned None for these: no path leads from the loss to the variable, or it was
         computed after the tape ended. An optimizer leaves such variables as they are, and sums with
-        a None fail. As far as it was found out, why is among the{' '}
-        <button
-          type="button"
-          class="link"
-          onClick={() => {
-            store.tab.value = 'findings';
-          }}
-        >
-          findings
-        </button>
-        .
+        a None fail.
       </p>
       <FateTable
         run={shown.run}
@@ -50,8 +43,32 @@ export function MissingList({ store, shown }: { store: Store; shown: Shown }) {
             ),
           },
           { head: 'None', cell: (entry) => <span class="whole">{howOften(entry)}</span> },
+          { head: 'Why', cell: (entry) => <Why store={store} entry={entry} /> },
         ]}
       />
     </div>
+  );
+}
+
+/** The cause, as far as it was found out: the finding says all of it. */
+function Why({ store, entry }: { store: Store; entry: Missing }) {
+  const found = store.findings.value;
+  if (!found) return null;
+  const at = whyMissing(found, entry.loss, entry.variables);
+  const finding = at === undefined ? undefined : found[at];
+  if (at === undefined || !finding) return <span class="muted">not known</span>;
+  const { cause, where, severity } = finding;
+  return (
+    <>
+      <button
+        type="button"
+        class="link"
+        title="Show it among the findings"
+        onClick={() => showFinding(store, at)}
+      >
+        {cause === 'unknown' ? 'not known' : cause}
+      </button>
+      <div class="muted">{severity === 'info' ? 'often intended' : where && placeName(where)}</div>
+    </>
   );
 }

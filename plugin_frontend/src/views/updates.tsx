@@ -3,7 +3,13 @@ import type { Optimizer } from '../api/schema.gen';
 import type { Source } from '../model/source';
 import type { Shown, Store } from '../model/store';
 import { count, visible } from '../model/text';
-import { sayApplied, type UpdateNumbers, USUAL_SOURCE, USUAL_TEXT } from '../model/updates';
+import {
+  sayApplied,
+  sayVariables,
+  type UpdateNumbers,
+  USUAL_SOURCE,
+  USUAL_TEXT,
+} from '../model/updates';
 import { Empty } from './empty';
 import { FilterBox } from './tools';
 import { TryAgain } from './try-again';
@@ -62,6 +68,7 @@ interface CardProps extends Props {
 
 function Card({ store, shown, source, optimizer }: CardProps) {
   const [card, seen] = useSeen();
+  const { run } = shown;
   const { name, class_name, accumulation, label } = optimizer;
   return (
     <section class="card" ref={card} aria-label={`Optimizer ${name}`}>
@@ -71,6 +78,12 @@ function Card({ store, shown, source, optimizer }: CardProps) {
         </h2>
         {class_name && <span class="chip">{visible(class_name)}</span>}
         {label.subtitle && <span class="chip">{label.subtitle}</span>}
+        {/* Keras calls them adam and adam_1. */}
+        {run.optimizers.length > 1 && (
+          <span>
+            {sayVariables(optimizer.variables.map((at) => run.variables[at]?.name ?? ''))}
+          </span>
+        )}
         <span>{sayApplied(optimizer)}</span>
         {accumulation > 1 && (
           <span class="muted">one update for {count(accumulation)} micro-batches</span>

@@ -1,0 +1,40 @@
+import type { Finding } from '../api/schema.gen';
+import type { Selection } from './url';
+
+/** Which findings are about what. Pure. */
+
+/** What needs mending, and is not only worth knowing. */
+export function isFault({ severity }: Pick<Finding, 'severity'>): boolean {
+  return severity !== 'info';
+}
+
+/** Whether any fault is of one of these kinds; false while nothing is known. */
+export function anyFault(found: readonly Finding[] | null, ...kinds: string[]): boolean {
+  return (found ?? []).some((finding) => isFault(finding) && kinds.includes(finding.kind));
+}
+
+/** Positions of the findings about a cell, worst first; of any loss where that is empty. */
+export function aboutCell(found: readonly Finding[], { variable, loss }: Selection): number[] {
+  return found.flatMap((finding, i) => {
+    const ofLoss =
+      loss === '' || finding.loss === '' || [finding.loss, finding.other_loss].includes(loss);
+    // A None is of one loss alone: the other one does reach the variable.
+    const ofOther = finding.kind === 'none' && loss !== '' && finding.loss !== loss;
+    return finding.variables.includes(variable) && ofLoss && !ofOther ? [i] : [];
+  });
+}
+
+/** The finding that says why gradients of a loss are None; undefined if none does. */
+export function whyMissing(
+  found: readonly Finding[],
+  loss: string,
+  variables: readonly string[],
+): number | undefined {
+  const at = found.findIndex(
+    (finding) =>
+      finding.kind === 'none' &&
+      finding.loss === loss &&
+      variables.some((variable) => finding.variables.includes(variable)),
+  );
+  return at < 0 ? undefined : at;
+}
