@@ -325,6 +325,7 @@ export const THRESHOLDS: readonly Threshold[] = [
   {"name": "initial", "default": 1000.0, "unit": "times", "meaning": "exploding: first norms so many times what follows and the variable's own", "low": 1, "high": null, "whole": false},
   {"name": "vanishing", "default": 1000.0, "unit": "times", "meaning": "vanishing: kernels near the input have so many times less than near the loss", "low": 1, "high": null, "whole": false},
   {"name": "vanished", "default": 1e-09, "unit": "", "meaning": "vanishing: root mean square of all gradients below this (Adam's epsilon is 1e-7)", "low": 0, "high": null, "whole": false},
+  {"name": "zero_records", "default": 10, "unit": "records", "meaning": "zero: a warning from so many records in a row on where it may pass", "low": 1, "high": null, "whole": true},
   {"name": "clip_saturated", "default": 0.5, "unit": "of 1", "meaning": "clip_saturated: fraction of steps clipped (Google's Tuning Playbook)", "low": 0, "high": 1, "whole": false},
   {"name": "clip_scale", "default": 0.01, "unit": "of 1", "meaning": "clip_saturated: a warning where clipping leaves less than this of the norm", "low": 0, "high": 1, "whole": false},
   {"name": "clip_never", "default": 0.1, "unit": "of 1", "meaning": "clip_never: the largest norm stays below this fraction of the threshold", "low": 0, "high": 1, "whole": false},
@@ -343,7 +344,7 @@ export interface Routes {
   /** One run, all but its numbers. */
   run: { query: { run: string }; answer: Run };
   /** What is wrong with one run, judged by the thresholds given and the defaults of the rest. */
-  findings: { query: { run: string; min_records?: number; spike?: number; spike_deviations?: number; growth?: number; initial?: number; vanishing?: number; vanished?: number; clip_saturated?: number; clip_scale?: number; clip_never?: number; clip_never_calls?: number; conflict?: number; conflict_fraction?: number; domination?: number; update_large?: number; update_small?: number }; answer: Findings };
+  findings: { query: { run: string; min_records?: number; spike?: number; spike_deviations?: number; growth?: number; initial?: number; vanishing?: number; vanished?: number; zero_records?: number; clip_saturated?: number; clip_scale?: number; clip_never?: number; clip_never_calls?: number; conflict?: number; conflict_fraction?: number; domination?: number; update_large?: number; update_small?: number }; answer: Findings };
   /**
    * [loss or optimizer, variable, statistic + 1] over the run's losses, then its optimizers,
    * of the latest record at or before the step that has the variable. Behind the statistics:
