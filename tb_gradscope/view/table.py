@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 
+import numpy as np
+
 from tb_gradscope.format.history import LossHistory, OptimizerHistory, RunHistory
 from tb_gradscope.format.packing import Floats
 from tb_gradscope.format.statistics import State, Statistic
@@ -33,6 +35,8 @@ _BOLD = "1"
 _TRACED = "traced"
 _GAP = "  "
 _WIDEST = 24
+_MOST = 60
+"""Variables shown of a large model: a terminal is no place for thousands."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,15 +55,18 @@ class _Column:
 
 
 def lines(run: RunHistory, step: int, width: int, coloured: bool = False) -> Iterator[str]:
-    """Yields the matrix of a run at a step, in lines of a width where names allow."""
+    """Yields the matrix of a run at a step, in lines of a width where names allow.
+
+    Of a large model, those whose gradient is not well go first, then the first ones.
+    """
     everything: numbers.Columns = (*run.losses, *run.optimizers)
-    columns = [
-        _column(one, row) for one, row in zip(everything, numbers.matrix(run, step), strict=True)
-    ]
+    matrix = numbers.matrix(run, step)
+    columns = [_column(one, row) for one, row in zip(everything, matrix, strict=True)]
     lasts = {column.last for column in columns}
     numbered = not lasts <= {_TRACED, ""}
     same = len(lasts) == 1 or not numbered
-    rows = _rows(run)
+    kept = _kept(matrix)
+    rows = _rows(run, kept)
     label_width = min(max((wide(text) for text, _ in rows), default=0), max(16, width * 2 // 5))
     label_width = max(label_width, 0 if same else wide("step"))
     widths = [column.width(same) for column in columns]
@@ -89,7 +96,34 @@ def lines(run: RunHistory, step: int, width: int, coloured: bool = False) -> Ite
         for text, position in rows:
             texts = [] if position is None else [column.cells[position] for column in here]
             yield line(shorten(text, label_width), texts) if texts else shorten(text, label_width)
+    if len(kept) < len(run.variables):
+        more = len(run.variables) - len(kept)
+        yield ""
+        yield wrapped(f"{more} more variables: {_summary(matrix, kept)}", width)
     yield from _legend(columns, width)
+
+
+def _kept(matrix: Floats) -> list[int]:
+    """Returns the positions of the variables to show, increasing."""
+    states = matrix[:, :, Statistic.STATE]
+    is_well = np.isin(states, (State.OK, State.ABSENT)).all(axis=0)
+    return sorted(np.argsort(is_well, kind="stable")[:_MOST].tolist())
+
+
+def _summary(matrix: Floats, kept: list[int]) -> str:
+    """Says what those that are not shown are like."""
+    rest = np.delete(matrix, kept, axis=1)
+    states, norms = rest[:, :, Statistic.STATE], rest[:, :, Statistic.NORM]
+    ailing = ~np.isin(states, (State.OK, State.ABSENT)).all(axis=0)
+    norms = norms[states == State.OK]
+    said = []
+    if norms.size:
+        low, high = (sentences.amount(float(norm)) for norm in (norms.min(), norms.max()))
+        said.append(f"norms {low} to {high}")
+    if count := int(ailing.sum()):
+        said.append(f"{count} of them None, zero or not finite")
+    said.append("gs.load(LOGDIR).to_pandas() has them all")
+    return "; ".join(said)
 
 
 def _column(of: LossHistory | OptimizerHistory, row: Floats) -> _Column:
@@ -138,11 +172,11 @@ def _traced(of: LossHistory | OptimizerHistory) -> bool:
     return isinstance(of, LossHistory) and of.traced_only
 
 
-def _rows(run: RunHistory) -> list[tuple[str, int | None]]:
+def _rows(run: RunHistory, kept: list[int]) -> list[tuple[str, int | None]]:
     """Returns label and position of each line, a layer's own line having no position."""
     layers: dict[str, list[int]] = {}
-    for position, variable in enumerate(run.variables):
-        layers.setdefault(variable.layer, []).append(position)
+    for position in kept:
+        layers.setdefault(run.variables[position].layer, []).append(position)
     rows: list[tuple[str, int | None]] = []
     for layer, positions in layers.items():
         if layer:

@@ -326,6 +326,20 @@ def test_many_spikes(tmp_path):
     )
 
 
+def test_of_a_large_model_what_is_not_well_goes_first(tmp_path):
+    names = [f"v{i}" for i in range(100)]
+    with Log(tmp_path) as log:
+        loss = Loss("loss", names)
+        loss.open(log, 0)
+        loss.record(
+            log, 0, [1 + i for i in range(100)], [NONE if i > 97 else OK for i in range(100)]
+        )
+    lines = one_run(load(tmp_path), ".", 200).splitlines()
+    rows = [line.split()[0] for line in lines if line.startswith("v")]
+    assert rows == [*names[:58], "v98", "v99"]
+    assert "  40 more variables: norms 59 to 98; gs.load(LOGDIR).to_pandas() has them all" in lines
+
+
 def judged(history, name, width=100, **options):
     run = history.runs[name]
     found = {name: judge.findings(run)}
