@@ -36,6 +36,7 @@ _STATES: tuple[tuple[State, Kind, str], ...] = (
 
 _BEFORE = 4  # records that show a growth
 _GROWN = 100
+_LEAPT = 1e6  # losses of a training that still works stay far below
 
 
 def nonfinite(run: RunHistory, thresholds: Thresholds) -> Iterator[Finding]:
@@ -82,7 +83,7 @@ def _finding(run: RunHistory, loss: LossHistory, onset: _Onset, other: _Onset | 
     text = f"The gradient of {words.loss_name(loss)} is not finite: {first} at step {onset.step}"
     if finite:
         # The last in the order of the forward pass is what the backward pass reached first.
-        text += f", in {words.named(names[::-1])} ({finite} others were finite)"
+        text += f", in {words.named(names[::-1])} ({_others(finite)} finite)"
     else:
         text += f", in all {len(names)} variables" if len(names) > 1 else f", in {names[0]}"
     text += {
@@ -166,6 +167,10 @@ def _loss_alone(loss: LossHistory) -> Iterator[Finding]:
     )
 
 
+def _others(count: int) -> str:
+    return "1 other was" if count == 1 else f"{count} others were"
+
+
 def _finite_at(loss: LossHistory, onset: _Onset) -> int:
     """Returns how many variables had finite gradients when it began."""
     at = np.flatnonzero(loss.steps == onset.step)
@@ -234,10 +239,17 @@ def _count(loss: LossHistory, onset: _Onset, statistic: Statistic) -> int | None
     return int(np.nan_to_num(loss.values[at[0], onset.columns, statistic]).sum())
 
 
+def _has_leapt(loss: LossHistory, step: int) -> bool:
+    """Tells whether the loss was finite to the end, and far from where it began: overshot."""
+    values = np.abs(loss.loss_values[loss.steps <= step].astype(np.float64))
+    return len(values) > 1 and bool(0 < _LEAPT * values[0] <= values[-1] < np.inf)
+
+
 def _advice(loss: LossHistory, reached: str, some_finite: bool, onset: _Onset) -> str:
     whole = norms_of(loss).whole[loss.steps < onset.step]
     whole = whole[np.isfinite(whole) & (whole > 0)]
-    if len(whole) >= _BEFORE and whole[-1] >= _GROWN * np.median(whole[: len(whole) // 2]):
+    grew = len(whole) >= _BEFORE and whole[-1] >= _GROWN * np.median(whole[: len(whole) // 2])
+    if grew or _has_leapt(loss, onset.step):
         return (
             "The gradients had grown without bounds before, so lower the learning rate (or warm it "
             "up), and clip with gs.clip_by_global_norm."

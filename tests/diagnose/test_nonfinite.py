@@ -43,6 +43,17 @@ def test_the_first_that_the_backward_pass_reached():
     assert "between v1 and the loss" in one.advice
 
 
+def test_a_loss_that_has_left_all_bounds_in_two_steps():
+    norms = np.ones((3, 2), np.float32)
+    norms[2:, 0] = NAN
+    values = np.array([7.0, 2e9, 9e31], np.float32)
+    (one,) = found(histories.loss(norms, loss_values=values))
+    assert one.advice.startswith("The gradients had grown without bounds before, so lower the")
+    values[:] = 7.0, 6.0, 30.0
+    (one,) = found(histories.loss(norms, loss_values=values))
+    assert one.advice.startswith("Look at what stands between v0 and the loss")
+
+
 def test_inf_that_becomes_nan():
     norms = histories.noise(20, 2)
     norms[12, 0] = INF
