@@ -101,7 +101,7 @@ def _norms_at(loss: LossHistory, steps: Steps, positions: list[int]) -> Values:
 def _conflict(shared: _Shared, thresholds: Thresholds) -> Iterator[Finding]:
     cosine = shared.cosine
     negative = cosine < thresholds.conflict
-    if np.mean(negative) < thresholds.conflict_fraction:
+    if not negative.any() or np.mean(negative) < thresholds.conflict_fraction:
         return
     small, large = np.sort(median(np.moveaxis(shared.whole, 0, 1)))
     if not small >= _MATTERS * large:
@@ -148,7 +148,7 @@ def _domination(shared: _Shared, thresholds: Thresholds) -> Iterator[Finding]:
     logs = np.log10(first[there]) - np.log10(second[there])
     typical = float(median(logs))
     above = np.sign(typical) * logs >= np.log10(thresholds.domination)
-    if np.mean(above) < thresholds.conflict_fraction:
+    if not above.any() or np.mean(above) < thresholds.conflict_fraction:
         return
     big, little = (0, 1) if typical > 0 else (1, 0)
     large, small = (shared.losses[i] for i in (big, little))

@@ -65,7 +65,7 @@ def fading(
     if severity is None:
         return
     norm_before, norm_after = float(whole[begin]), float(np.median(whole[late]))
-    above = np.flatnonzero(whole > norm_before / thresholds.vanishing)
+    above = np.flatnonzero(whole >= norm_before / thresholds.vanishing)
     onset = min(int(above[-1]) + 1, len(steps) - part)
     span = Span(int(steps[onset]), int(steps[-1]), "from", len(steps) - onset)
     before, after = float(values[begin]), float(np.median(values[late]))
