@@ -1,6 +1,7 @@
 """`exploding`: norms that grow and grow, jump, or start far too large.
 
-Seen: a norm that has grown a hundredfold over the run and still grows; records
+Seen: a norm that has grown a hundredfold over the run and still grows, as an
+exponential does, or with a loss that has grown as much (a critic without bounds); records
 a hundred times above those before them; or first norms a thousand times what
 follows and the variable's own norm.
 
@@ -43,6 +44,8 @@ from tb_gradscope.format.history import LossHistory, RunHistory
 
 _WINDOW = 50  # records that show what is usual
 _CLEAR = 0.7  # rank correlation with time from which on a trend is one
+_BEGIN = 10  # records that show how it began, where the loss runs away too
+_DOUBLED = 2.0  # since the middle
 _STILL = 0.25  # share of the growth that the second half must have
 _LEAST_DEVIATION = 0.05  # of log10: 12 %, the noise of any mini-batch
 _WORSE = 10.0  # times the largest loss before the jumps
@@ -82,6 +85,11 @@ def _growth(run: RunHistory, norms: Norms, thresholds: Thresholds) -> Iterator[F
         large = (relative >= 0) | (weight_growth >= 1) | (late >= np.log10(_BEYOND))
         candidates = (growth >= np.log10(thresholds.growth)) & large
         candidates &= (late - middle) >= _STILL * growth
+        begin = median(logs[: min(third, _BEGIN)])
+        runs_away = (late - begin >= np.log10(thresholds.growth)) & large
+        runs_away &= (late - middle >= np.log10(_DOUBLED)) & _loss_has_grown(norms, thresholds)
+    early, growth = np.where(runs_away, begin, early), np.where(runs_away, late - begin, growth)
+    candidates |= runs_away
     found = [
         column
         for column in np.flatnonzero(candidates).tolist()
@@ -123,6 +131,13 @@ def _growth(run: RunHistory, norms: Norms, thresholds: Thresholds) -> Iterator[F
             "norm": 10 ** float(late[worst]),
         },
     )
+
+
+def _loss_has_grown(norms: Norms, thresholds: Thresholds) -> bool:
+    """Tells whether the loss itself has run away, above or below zero."""
+    values = np.abs(norms.loss.loss_values[norms.regular].astype(np.float64))
+    begin, end = median(values[:_BEGIN]), median(values[-_BEGIN:])
+    return bool(end >= thresholds.growth * begin > 0)
 
 
 def _spikes(run: RunHistory, norms: Norms, thresholds: Thresholds) -> Iterator[Finding]:

@@ -245,7 +245,7 @@ def unit_length_of_the_padding(steps):
 
 
 @CASES(
-    Expected("nan", "loss", first=(10, 10)),
+    Expected("nan", "scaled", first=(10, 10)),
     steps=60,
     reported="NVIDIA DeepLearningExamples 80: each step left out as an overflow, for ever",
 )
@@ -389,7 +389,7 @@ def sum_over_raw_pixels(steps):
 def residual_blocks_that_multiply(steps, callback):
     inputs, wide = layers.Input((10,)), keras.initializers.VarianceScaling(6.0)
     x = layers.Dense(24)(inputs)
-    for _ in range(12):
+    for _ in range(8):
         branch = layers.Dense(24, activation="relu", kernel_initializer=wide)(x)
         x = layers.Add()([x, layers.Dense(24, kernel_initializer=wide)(branch)])
     model = keras.Model(inputs, layers.Dense(1)(x))
