@@ -8,7 +8,7 @@ import { Clipping } from './clipping';
 import { MissingList } from './missing';
 import { NonfiniteList } from './nonfinite';
 import { Notices } from './notices';
-import { seeAll } from './seen-for-tests';
+import { SeesAll } from './sees-all';
 import { Teach } from './teach';
 
 // A canvas is what jsdom has not.
@@ -41,7 +41,9 @@ function storeOf(shown: Shown): Store {
   return store;
 }
 
-beforeEach(seeAll);
+beforeEach(() => {
+  vi.stubGlobal('IntersectionObserver', SeesAll);
+});
 
 afterEach(() => {
   cleanup();

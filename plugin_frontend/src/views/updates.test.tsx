@@ -4,7 +4,7 @@ import { makeFrame, makeOptimizer, makeRun, makeSource } from '../model/fixtures
 import { Names } from '../model/order';
 import { type Shown, Store } from '../model/store';
 import { UpdateNumbers } from '../model/updates';
-import { seeAll } from './seen-for-tests';
+import { SeesAll } from './sees-all';
 import { Updates } from './updates';
 
 // A canvas is what jsdom has not.
@@ -36,7 +36,9 @@ function open(optimizers = [OPTIMIZER]): Store {
   return store;
 }
 
-beforeEach(seeAll);
+beforeEach(() => {
+  vi.stubGlobal('IntersectionObserver', SeesAll);
+});
 
 afterEach(() => {
   cleanup();
