@@ -75,7 +75,8 @@ class Report:
         text = "ok" if self.ok else "not ok"
         if self.run is not None:
             losses = ", ".join(dict.fromkeys(loss.name for loss in self.run.losses))
-            text += f": losses {losses or 'none'}; {len(self.run.variables)} variables"
+            count = len(self.run.variables)
+            text += f": losses {losses or 'none'}; {count} variable{'s' if count != 1 else ''}"
         if self.error is not None:
             text += f"; the step raised {type(self.error).__name__}: {self.error}"
         return text
@@ -85,7 +86,8 @@ def check(step: Callable[..., Any], /, *args: Any, variables: Any = None, **kwar
     """Runs one training step and says at once what is disconnected, zero or not finite.
 
         def test_gradients_reach_everything():
-            assert gs.check(train_step, x, y).ok
+            report = gs.check(train_step, x, y)
+            assert report.ok, str(report)
 
     The step really runs, once: it trains. Plain `tf.GradientTape`s are seen as well.
     An exception that it raises is in the report, with what was known by then.
@@ -117,7 +119,7 @@ def check(step: Callable[..., Any], /, *args: Any, variables: Any = None, **kwar
     logdir = tempfile.mkdtemp(prefix="gradscope")
     try:
         recorder = record(logdir, every=1)
-        recorder.warns_if_empty = False  # the report says so
+        recorder.warns_if_empty = recorder.live.logs = False  # the report says so
         with recorder, patch():
             try:
                 result = step(*args, **kwargs)

@@ -50,6 +50,8 @@ class _ProgramRecorder(DirectoryRecorder):
         """Writes what is left, and says so if there is nothing."""
         with contained("writing the last records"):
             self.flush()
+        with contained("judging the training"):
+            HOST.call(self.live.end)
         if not self.has_recorded:
             _say("nothing was recorded: no gradient() of a tf.GradientTape was called.")
 

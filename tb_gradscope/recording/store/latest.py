@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,7 @@ from tb_gradscope.format.causes import causes
 from tb_gradscope.format.events import Event
 from tb_gradscope.format.history import LossHistory
 from tb_gradscope.format.record import COUNTED, GradientRecord
-from tb_gradscope.format.statistics import STATISTIC_COUNT, State, Statistic
+from tb_gradscope.format.statistics import STATISTIC_COUNT, Reason, State, Statistic
 
 _MOST_FLOATS = 1 << 20  # 4 MB of the latest records of each loss
 _FEWEST, _MOST = 16, 256
@@ -44,11 +46,17 @@ class Latest:
         self._first = np.full((count, len(COUNTED)), -1, np.int64)
         self._last = self._first.copy()
         self._made = 0
+        self._traced: _Record | None = None
 
     @property
     def has_records(self) -> bool:
         """Tells whether any record came yet."""
         return bool(self._records)
+
+    @property
+    def is_traced(self) -> bool:
+        """Tells whether tracing has shown which gradients are None."""
+        return self._traced is not None
 
     def add(self, step: int, record: GradientRecord) -> bool:
         """Takes note of a record; tells whether any variable has its first NaN, Inf or None."""
@@ -71,9 +79,23 @@ class Latest:
         self._records.append(_Record(step, values, record.calls, record.reason, record.loss))
         return is_news
 
+    def trace(self, step: int, none: Sequence[bool]) -> None:
+        """Takes note of which gradients tracing has shown to be None."""
+        values = np.full((len(none), STATISTIC_COUNT), np.nan, np.float32)
+        values[:, Statistic.STATE] = np.where(none, State.NONE, State.ABSENT)
+        self._traced = _Record(step, values, 0, Reason.CADENCE, math.nan)
+
     def history(self, positions: dict[str, int]) -> LossHistory:
-        """Returns what is known, as the rules want it."""
+        """Returns what is known, as the rules want it; of what was traced alone, that."""
         schema, records = self._schema, list(self._records)
+        counts, first, last = self._counts, self._first, self._last
+        traced = None if records else self._traced
+        if traced is not None:
+            records = [traced]
+            none = traced.values[:, Statistic.STATE, None] == State.NONE
+            none = none & (np.array(COUNTED) == State.NONE)
+            counts, first = none.astype(np.int64), np.where(none, traced.step, -1)
+            last = first
         count, made = len(records), len(self.variables)
         return LossHistory(
             name=schema.name,
@@ -85,13 +107,13 @@ class Latest:
             values=np.stack([record.values for record in records]),
             calls=np.array([record.calls for record in records], np.int64),
             records=self._made,
-            state_counts=self._counts.copy(),
+            state_counts=counts.copy(),
             asked=np.full(made, self._made, np.int64),
-            first_seen=self._first.copy(),
-            last_seen=self._last.copy(),
+            first_seen=first.copy(),
+            last_seen=last.copy(),
             skipped_steps=np.zeros(0, np.int64),
             overflowed=np.zeros(made, np.int64),
-            traced_only=False,
+            traced_only=traced is not None,
             part_of=schema.part_of,
             watched=schema.watched,
             nonfinite=np.zeros(count, np.int64),
@@ -100,4 +122,5 @@ class Latest:
             loss_values=np.array([record.loss for record in records], np.float32),
             spikes=np.zeros((0, 2), np.int64),
             causes=causes([(self.told, list(self.variables))], positions),
+            computed=meaning.place(schema, "computed"),
         )

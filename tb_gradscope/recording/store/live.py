@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from tb_gradscope.diagnose import judge
@@ -25,12 +25,14 @@ class Live:
     """Keeps the latest records in memory and applies the rules to them now and then.
 
     Everything is judged when a variable has its first NaN, Inf or None, and each time
-    the number of records has doubled; with somebody to tell, has grown by an eighth.
+    the number of records has doubled; with somebody to tell, has grown by an eighth; and
+    when the recording ends.
     Between two times it grows by a 16th at least, so that whatever the training does,
     they are few. Used on the host thread only, but for `stopping`.
 
     Attributes:
       stopping: the finding to stop for, None while there is none.
+      logs: errors are logged.
 
     Raises:
       TypeError: `on_finding` cannot be called.
@@ -40,6 +42,7 @@ class Live:
     def __init__(self, on_finding: OnFinding | None, stop_on: Severity | None) -> None:
         check_arguments(on_finding, stop_on)
         self.stopping: Finding | None = None
+        self.logs = True
         self._on_finding = on_finding
         self._stop_on = stop_on
         self._losses: dict[str, Latest] = {}
@@ -63,10 +66,7 @@ class Live:
           record: what was written.
         """
         self._since = step if self._since is None else self._since
-        latest = self._losses.get(series)
-        if latest is None:
-            latest = self._losses[series] = Latest(schema)
-        self._has_news |= latest.add(step, record)
+        self._has_news |= self._latest(series, schema).add(step, record)
         self._records += 1
         if self._records >= (self._next_of_news if self._has_news else self._next):
             self._has_news = False
@@ -85,12 +85,32 @@ class Live:
           step: when that was found.
           event: the `Event` that says it.
         """
-        if series not in self._losses:
-            self._losses[series] = Latest(schema)
-        self._losses[series].told.append(Event(step, event))
+        self._latest(series, schema).told.append(Event(step, event))
 
-    def _judge(self) -> None:
-        for finding in judge.findings(self._run()):
+    def trace(self, series: str, schema: Any, step: int, none: Sequence[bool]) -> None:
+        """Takes note of which gradients of a series are None, as tracing shows it.
+
+        Args:
+          series: whose.
+          schema: its `Schema`.
+          step: when it was traced.
+          none: of each variable.
+        """
+        self._latest(series, schema).trace(step, none)
+
+    def end(self) -> None:
+        """Judges what has come since the last time: the recording ends, maybe with a crash.
+
+        What was traced and never run counts as well: the program may have failed on it.
+        """
+        if self._losses:
+            self._judge(is_end=True)
+
+    def _latest(self, series: str, schema: Any) -> Latest:
+        return self._losses.get(series) or self._losses.setdefault(series, Latest(schema))
+
+    def _judge(self, is_end: bool = False) -> None:
+        for finding in judge.findings(self._run(is_end)):
             if finding.severity == "info":
                 continue
             self._stop(finding)
@@ -98,7 +118,7 @@ class Live:
             if self._said.get(key, len(SEVERITIES)) <= rank:
                 continue  # what was an error once is not said again as a warning
             self._said[key] = rank
-            if finding.severity == "error":
+            if finding.severity == "error" and self.logs:
                 _LOGGER.error("%s %s", said(finding), finding.advice)
             if self._on_finding is not None:
                 self._tell(self._on_finding, finding)
@@ -118,13 +138,15 @@ class Live:
                 f"{error}. Training and recording go on."
             )
 
-    def _run(self) -> RunHistory:
+    def _run(self, is_end: bool) -> RunHistory:
         names: dict[str, Variable] = {}
         for latest in self._losses.values():
             names.update(latest.variables)
         positions = {name: position for position, name in enumerate(names)}
-        recorded = [latest for latest in self._losses.values() if latest.has_records]
-        losses = tuple(latest.history(positions) for latest in recorded)
+        known = [
+            one for one in self._losses.values() if one.has_records or (is_end and one.is_traced)
+        ]
+        losses = tuple(latest.history(positions) for latest in known)
         return RunHistory("", tuple(names.values()), losses, (), (), (), ())
 
 

@@ -245,6 +245,8 @@ class Recorder:
             found.stop()
         with contained("writing the last records", self.on_error):
             self.drain()
+        with contained("judging the training", self.on_error):
+            self.live.end()
         for found in self._reading:
             self._left_at[found] = found.position()
         self._reading.clear()

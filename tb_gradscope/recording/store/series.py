@@ -96,6 +96,8 @@ class Series:
         rows = np.flatnonzero(np.array(none, bool))
         event = self._event(messages.Event.TRACED, rows, np.full(len(rows), State.NONE))
         writer.event(self.id, step, event)
+        if self.description.schema.kind == messages.Schema.GRADIENT:
+            self._live.trace(self.id, self.description.schema, step, none)
 
     def tell(self, writer: Writer, step: int, event: Any) -> None:
         """Writes something rare."""

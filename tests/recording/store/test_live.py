@@ -96,6 +96,23 @@ def test_wrong_arguments(tmp_path, options, error, sentence):
         gs.record(tmp_path, **options)
 
 
+def test_what_a_program_fails_on_is_said_before_it_does(tmp_path, said):
+    weight = tf.Variable(1.0, name="weight")
+
+    @tf.function
+    def step(x):
+        square = (weight * x) ** 2
+        with gs.GradientTape() as tape:
+            loss = tf.reduce_sum(square)
+        return 2.0 * tape.gradient(loss, weight)
+
+    with pytest.raises(TypeError, match="NoneType"), gs.record(tmp_path):
+        step(tf.ones(3))
+    (line,) = said()
+    assert "loss has no gradient for weight at step 0: the computation ran before the tape" in line
+    assert "test_live.py:" in line
+
+
 @pytest.fixture
 def judged(monkeypatch):
     """Gets a number for each time that a training is judged: how many records there were."""
@@ -118,7 +135,7 @@ def test_a_gradient_that_comes_and_goes_is_judged_once(tmp_path, judged):
                 loss = always**2 if step % 2 else always**2 + at_times**2
             tape.gradient(loss, [always, at_times])
             recorder.flush()
-    assert judged == [2, 10, 20, 40, 80]
+    assert judged == [2, 10, 20, 40, 80, 100]  # the last is the end
 
 
 def test_however_much_happens_it_is_seldom_judged(judged):
