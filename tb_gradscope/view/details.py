@@ -71,7 +71,9 @@ def _missing(finding: Finding, here: list[Fate]) -> Iterator[str]:
         parts = [_listed(finding.variables)] if len(finding.variables) > _NAMED else []
     else:
         parts = [
-            f"{sentences.counted(fate)}: {_listed(fate.variables)}" for fate in here if fate.asked
+            f"None in {sentences.counted(fate)}: {_listed(fate.variables)}"
+            for fate in here
+            if fate.asked
         ]
     asked = next((fate.loss.where for fate in here if fate.loss.where), None)
     where = finding.where

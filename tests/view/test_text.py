@@ -367,7 +367,7 @@ def test_findings_say_who_followed_and_how_often(tmp_path):
             rare.record(log, step, 1, [NONE if step % 4 == 0 else OK])
     lines = judged(load(tmp_path), ".", 200).splitlines()
     assert "      later block/b from step 11; block/c from step 12; block/d from step 13" in lines
-    assert "      5 of 20 records: w" in lines
+    assert "      None in 5 of 20 records: w" in lines
 
 
 def test_all_variables_of_a_finding_are_named_up_to_a_dozen(tmp_path):
