@@ -104,7 +104,8 @@ class KerasCallback(keras.callbacks.Callback):
         if self._fit is not None and not self._goes_on:
             with contained("counting batches", self.on_error):
                 self._goes_on = True
-                steps = (self.params or {}).get("steps") or 0
+                # Keras 3.3 has no `params` before a training loop gives it some.
+                steps = (getattr(self, "params", None) or {}).get("steps") or 0
                 keras_step.batches_of(self.model).go_on_from(
                     max(epoch * steps, keras_internals.batches_trained(self.model))
                 )
@@ -161,7 +162,12 @@ class KerasCallback(keras.callbacks.Callback):
             recorder = self._recorder(directory)
         self._goes_on = False
         self._may_stop = self.stop_on is not None and self._is_alone()
-        self._fit.begin(recorder, tensorboard, place.find_caller().message())
+        self._fit.begin(
+            recorder,
+            tensorboard,
+            place.find_caller().message(),
+            any(isinstance(one, keras.callbacks.TensorBoard) for one in callbacks),
+        )
 
     def _recorder(self, directory: str) -> FitRecorder:
         recorder = FitRecorder(

@@ -21,8 +21,8 @@ class Fit:
     """Makes a model record while `fit` trains it.
 
     The model holds a train function of ours from the beginning of a batch until
-    that is called, and Keras' own at all other times: for other callbacks, for
-    saving, and after an exception.
+    that is called, and Keras' own at all other times: for other callbacks (but see
+    `_show`), for saving, and after an exception.
 
     Attributes:
       recorder: where to, as long as that stays the same directory.
@@ -36,21 +36,25 @@ class Fit:
         self._made: Any = None
         self._step: Any = None
         self._armed: Any = None
-        self._is_shown = False
+        self._is_looked_at = False
         self._has_trained = False
 
     def is_of(self, model: Any) -> bool:
         """Tells whether this is the model."""
         return self._model() is model
 
-    def begin(self, recorder: FitRecorder, tensorboard: Any | None, place: Any) -> None:
+    def begin(
+        self, recorder: FitRecorder, tensorboard: Any | None, place: Any, is_looked_at: bool
+    ) -> None:
         """Begins to record.
 
         Args:
           recorder: where to.
           tensorboard: the TensorBoard callback to write through, if there is one.
           place: `Place` message of the program's call of `fit`.
+          is_looked_at: whether there is any TensorBoard callback.
         """
+        self._is_looked_at = is_looked_at
         self.recorder = recorder
         self._destination = Destination(recorder, place)
         recorder.begin(tensorboard)
@@ -123,8 +127,8 @@ class Fit:
 
         It expects that the train function is a `tf.function`, and was called.
         """
-        if not self._is_shown and hasattr(self._plain, "function_spec"):
-            self._is_shown = True
+        if self._is_looked_at and hasattr(self._plain, "function_spec"):
+            self._is_looked_at = False
             self._armed = vars(model)[_FUNCTION] = self._made
 
     @contextlib.contextmanager

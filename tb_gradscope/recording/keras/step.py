@@ -46,10 +46,17 @@ class Batches:
         """Counts on from `batches`, unless it has counted further."""
         HOST.call(lambda: self.variable.assign(max(int(self.variable.numpy()), batches)))
 
-    def count(self) -> None:
-        """Counts one batch, eagerly or in the graph under construction: once for all replicas."""
+    def count(self, outputs: Any) -> None:
+        """Counts one batch, eagerly or in the graph under construction: once for all replicas.
+
+        Args:
+          outputs: of the step. Up to Keras 3.6, a step that finds no data fails when
+            all that does not need them was done.
+        """
         if _is_last_replica():
-            self.variable.assign_add(1)
+            found = [one for one in tf.nest.flatten(outputs) if isinstance(one, tf.Tensor)]
+            with tf.control_dependencies([one for one in found if tf.is_symbolic_tensor(one)]):
+                self.variable.assign_add(1)
 
 
 _counted: weakref.WeakKeyDictionary[Any, Batches] = weakref.WeakKeyDictionary()
@@ -113,7 +120,7 @@ def recording(
         with _recorded(held(), here):
             outputs = train_step(*args, **kwargs)
         with contained("counting a batch", here.recorder.on_error), internals.stop_recording():
-            batches.count()
+            batches.count(outputs)
         return outputs
 
     made: Callable[..., Any] = recorded
