@@ -15,18 +15,24 @@ from typing import Any
 import keras
 
 from tests.bench.tables import aligned
-from tests.diagnose.cases import none_run, run_trainings
-from tests.diagnose.cases.outcome import HEALTHY, NOTHING, POINTS, Outcome
+from tests.diagnose.cases import none_run, program_run, run_trainings
+from tests.diagnose.cases.outcome import HEALTHY, NOTHING, POINTS, Outcome, label
 
 HEALTHY_STEPS = (5, 500)
 """How long healthy programs are recorded: little is known after a few steps."""
+
+WHOLE = {
+    "faulty": "missing gradients, whole programs",
+    "healthy": "healthy, gradients that must be None",
+}
 
 NOTES = """\
 Each program is run once, and the findings are those of `tb-gradscope report` on its log. \
 `detected`: of a missing gradient, that it is missing; of another fault, any finding above info. \
 `further`: findings above info in a faulty program, of another kind or cause than expected. \
 `false alarms`: healthy programs with any finding above info. Rules were tuned on one half; the \
-others were written down with their answers before they were first run."""
+others were written down with their answers before they were first run. `right severity` where \
+one was stated."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,7 +103,21 @@ def programs(word: str = "") -> list[Program]:
         for half, case in trainings
         if not case.expected
     ]
-    return [one for one in (*of_none, *of_faults, *of_health) if word in one.name]
+    whole = {
+        title: [
+            Program(
+                group=group,
+                half="fourth set",
+                name=program.name,
+                expected=HEALTHY if title == "healthy" else label(program.kind, *program.cause[:1]),
+                run=functools.partial(_whole, program),
+            )
+            for program in program_run.SETS[title]
+        ]
+        for title, group in WHOLE.items()
+    }
+    rows = (*of_none, *whole["faulty"], *of_faults, *of_health, *whole["healthy"])
+    return [one for one in rows if word in one.name]
 
 
 def results(of: Sequence[Program], say: Callable[[str], None]) -> list[Result]:
@@ -163,6 +183,10 @@ def _none(case: Any, mode: str, logdir: Path) -> Outcome:
 
 def _training(case: Any, steps: int | None, logdir: Path) -> Outcome:
     return run_trainings.judge(case, run_trainings.found_in(case, logdir, steps))
+
+
+def _whole(program: Any, logdir: Path) -> Outcome:
+    return program_run.judge(program, program_run.found_in(program, logdir))
 
 
 def _result(program: Program) -> Result:

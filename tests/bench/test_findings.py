@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
@@ -13,7 +14,16 @@ from tests.bench.findings import Program, markdown, results
 from tests.diagnose.cases.outcome import Sought, of_faulty, of_healthy
 
 FILE = "/home/ada/train.py"
-MISSING = Sought("none", "blocked", "ArgMax", "recon", ("kernel",), (0, 0), frozenset({(FILE, 36)}))
+MISSING = Sought(
+    kind="none",
+    cause="blocked",
+    op="ArgMax",
+    severity="error",
+    loss="recon",
+    variables=("kernel",),
+    first=(0, 0),
+    lines=frozenset({(FILE, 36)}),
+)
 
 
 def finding(kind="none", cause="blocked", severity="error", line=36, op="ArgMax", **changes):
@@ -47,6 +57,7 @@ def test_all_right():
     [
         (finding(cause="unknown"), {"kind"}),
         (finding(op="ArgMin"), {"kind"}),
+        (finding(severity="info"), {"severity"}),
         (finding(loss="kl"), {"loss"}),
         (finding(span=Span(1, 9, "from", 9)), {"step"}),
         (finding(line=35), {"line"}),
@@ -75,6 +86,12 @@ def test_another_fault_is_detected_by_any_alarm():
     assert outcome.detected
     assert (outcome.found, outcome.kind, outcome.further) == ("zero", False, ())
     assert (outcome.variables, outcome.step, outcome.line) == (None, None, None)  # not stated
+
+
+def test_several_causes_may_be_right_and_no_other_variable():
+    sought = dataclasses.replace(MISSING, or_causes=("integer",), no_others=True)
+    assert of_faulty(sought, [finding(cause="integer")]).is_right
+    assert wrong(of_faulty(sought, [finding(variables=("kernel", "bias"))])) == {"variables"}
 
 
 def test_further_alarms_of_a_faulty_program():
@@ -106,9 +123,9 @@ def test_the_table():
     ]
     assert rows[2] == [
         *("missing gradients, eager", "held out", "4", "2 of 4"),
-        *("1 of 4", "2 of 4", "2 of 4", "2 of 4", "2 of 4", "0", ""),
+        *("1 of 4", "2 of 4", "2 of 4", "2 of 4", "2 of 4", "2 of 4", "0", ""),
     ]
-    assert rows[3] == ["healthy, 5 steps", "held out", "2", *[""] * 7, "1"]
+    assert rows[3] == ["healthy, 5 steps", "held out", "2", *[""] * 8, "1"]
     assert rows[4] == ["", "none", "nan", "no end", "nothing"]
     assert rows[6:8] == [["none", "2", "", "1", "1"], ["healthy", "", "1", "", "1"]]
     assert rows[8] == ["", "blocked", "integer", "no end", "nothing"]

@@ -10,7 +10,7 @@ from tb_gradscope.diagnose.finding import Finding
 
 NOTHING = "nothing"
 HEALTHY = "healthy"
-POINTS = ("kind", "loss", "variables", "step", "line")
+POINTS = ("kind", "severity", "loss", "variables", "step", "line")
 """What is compared of a finding, in this order."""
 
 
@@ -21,18 +21,24 @@ class Sought:
     Attributes:
       kind: of the finding.
       cause: kind "none" only.
+      or_causes: others that are as right.
+      severity: "" for any.
       op: to be named, "" if any will do.
       loss: its loss, None where it has none.
       variables: words, each in the name of at least one variable found.
+      no_others: each variable found has one of the words in its name.
       first: earliest and latest first step allowed, None for any.
       lines: file and number; empty where no line is expected.
     """
 
     kind: str
     cause: str | None = None
+    or_causes: tuple[str, ...] = ()
+    severity: str = ""
     op: str = ""
     loss: str | None = None
     variables: tuple[str, ...] = ()
+    no_others: bool = False
     first: tuple[int, int] | None = None
     lines: frozenset[tuple[str, int]] = frozenset()
 
@@ -46,21 +52,20 @@ class Outcome:
       found: label of the finding that comes nearest; "nothing".
       detected: something is said: of a gradient that is missing, that it is; else
         anything above info. True of a healthy program.
-      kind: right kind, and cause. Like the next four, None where nothing was stated.
+      kind: right kind, and cause. Like the next five, None where nothing was stated.
       further: labels of other findings above info, of another kind or cause than expected.
-      severity: of the finding that comes nearest; "".
     """
 
     expected: str
     found: str
     detected: bool
     kind: bool | None
+    severity: bool | None
     loss: bool | None
     variables: bool | None
     step: bool | None
     line: bool | None
     further: tuple[str, ...]
-    severity: str = ""
 
     @property
     def is_right(self) -> bool:
@@ -69,7 +74,7 @@ class Outcome:
         return self.detected and all(points) and (self.expected != HEALTHY or not self.further)
 
 
-def label(kind: str, cause: str | None) -> str:
+def label(kind: str, cause: str | None = None) -> str:
     """Names a kind of finding: "nan", "none (blocked)"."""
     return f"{kind} ({cause})" if cause else kind
 
@@ -78,7 +83,7 @@ def of_healthy(found: Iterable[Finding]) -> Outcome:
     """Returns what became of a program in which nothing is wrong."""
     further = tuple(label(one.kind, one.cause) for one in found if one.severity != "info")
     nearest = further[0] if further else NOTHING
-    return Outcome(HEALTHY, nearest, True, None, None, None, None, None, further)
+    return Outcome(HEALTHY, nearest, True, None, None, None, None, None, None, further)
 
 
 def of_faulty(sought: Sought, found: Sequence[Finding]) -> Outcome:
@@ -93,6 +98,7 @@ def of_faulty(sought: Sought, found: Sequence[Finding]) -> Outcome:
         found=NOTHING if nearest is None else label(nearest.kind, nearest.cause),
         detected=nearest is not None,
         kind=right["kind"],
+        severity=right["severity"] if sought.severity else None,
         loss=right["loss"],
         variables=right["variables"] if sought.variables else None,
         step=right["step"] if sought.first else None,
@@ -104,13 +110,12 @@ def of_faulty(sought: Sought, found: Sequence[Finding]) -> Outcome:
             and one.severity != "info"
             and (name := label(one.kind, one.cause)) != expected
         ),
-        severity="" if nearest is None else nearest.severity,
     )
 
 
 def _is_said(sought: Sought, one: Finding) -> bool:
     if one.kind == sought.kind == "none":
-        return _points(sought, one)["variables"]
+        return _names_all(sought, one)
     return one.kind == sought.kind or (sought.kind != "none" and one.severity != "info")
 
 
@@ -122,11 +127,21 @@ def _points(sought: Sought, one: Finding) -> dict[str, bool]:
     low, high = sought.first or (-1, sys.maxsize)
     where = one.where
     return {
-        "kind": (one.kind, one.cause) == (sought.kind, sought.cause)
+        "kind": one.kind == sought.kind
+        and one.cause in (sought.cause, *sought.or_causes)
         and (not sought.op or (where is not None and where.op == sought.op)),
+        "severity": one.severity == (sought.severity or one.severity),
         "loss": one.loss == sought.loss,
-        "variables": all(any(word in name for name in one.variables) for word in sought.variables),
+        "variables": _names_all(sought, one)
+        and (
+            not sought.no_others
+            or all(any(word in name for word in sought.variables) for name in one.variables)
+        ),
         "step": low <= one.span.first <= high,
         "line": not sought.lines
         or (where is not None and (where.file, where.line) in sought.lines),
     }
+
+
+def _names_all(sought: Sought, one: Finding) -> bool:
+    return all(any(word in name for name in one.variables) for word in sought.variables)
