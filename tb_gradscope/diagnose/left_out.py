@@ -78,6 +78,6 @@ def _finding(run: RunHistory, loss: LossHistory, blamed: Mask) -> Finding:
             "Look for NaN in the data, or for a log, a division or a sqrt at zero in the loss; "
             "tf.debugging.enable_check_numerics() names the operation."
         ),
-        where=where(loss.where),
+        where=where((np.isnan(value) and loss.computed) or loss.where),
         evidence={"threshold": None, "loss": words.amount(value), "loss_scale": scale},
     )

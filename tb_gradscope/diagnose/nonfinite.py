@@ -25,7 +25,7 @@ from tb_gradscope.diagnose.finding import Finding, Kind, Pattern, Severity, Span
 from tb_gradscope.diagnose.norms import Mask, names_of, norms_of
 from tb_gradscope.diagnose.spans import span_of, spans_in
 from tb_gradscope.diagnose.thresholds import Thresholds
-from tb_gradscope.format.history import LossHistory, RunHistory
+from tb_gradscope.format.history import LossHistory, Place, RunHistory
 from tb_gradscope.format.record import is_absent
 from tb_gradscope.format.statistics import State, Statistic
 
@@ -108,7 +108,7 @@ def _finding(run: RunHistory, loss: LossHistory, onset: _Onset, other: _Onset | 
         span=span,
         message=text + (f" {spread}" if spread else ""),
         advice=_advice(loss, names[-1], bool(finite), onset),
-        where=where(loss.where),
+        where=where(_computed(loss, onset.step)),
         evidence={
             "threshold": None,
             "first_in_backward_order": names[-1],
@@ -162,13 +162,21 @@ def _loss_alone(loss: LossHistory) -> Iterator[Finding]:
             "Its value takes no part in the gradient, so training may look well: look for a log of "
             "what is below zero, or a division by zero, in the loss."
         ),
-        where=where(loss.where),
+        where=where(loss.computed or loss.where),
         evidence={"threshold": None, "loss": str(first)},
     )
 
 
 def _others(count: int) -> str:
     return "1 other was" if count == 1 else f"{count} others were"
+
+
+def _computed(loss: LossHistory, step: int) -> Place | None:
+    """Returns where the loss is computed if it was not finite itself, else the gradient's line."""
+    at = np.flatnonzero(loss.steps == step)
+    if not len(at) or loss.computed is None:
+        return loss.where
+    return loss.where if np.isfinite(loss.loss_values[at[0]]) else loss.computed
 
 
 def _finite_at(loss: LossHistory, onset: _Onset) -> int:

@@ -150,6 +150,8 @@ class LossHistory:
         is in one of them at most.
       unrequested: variables that the tape of this loss watched, and that no
         `gradient()` of the program asked for.
+      computed: the last line that computes the loss, None where it is not known (in
+        eager code).
     """
 
     name: str
@@ -177,6 +179,7 @@ class LossHistory:
     spikes: Counts
     causes: tuple[Cause, ...] = ()
     unrequested: tuple[Variable, ...] = ()
+    computed: Place | None = None
 
     def __repr__(self) -> str:
         what = "only traced" if self.traced_only else _steps(self.steps)

@@ -167,6 +167,7 @@ def merge(
         spikes=_spikes(parts, positions),
         causes=causes(((part.events, part.series.names) for part in parts), positions),
         unrequested=_unrequested(parts, positions),
+        computed=meaning.place(latest, "computed"),
     )
 
 

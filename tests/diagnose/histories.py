@@ -21,6 +21,7 @@ from tb_gradscope.format.statistics import STATISTIC_COUNT, Reason, State, Stati
 
 LABEL = Label("raw", "whole", 1, 0, False, "user")
 PLACE = Place("train.py", 36, "train_step", "gradients = tape.gradient(loss, variables)")
+COMPUTED = Place("train.py", 34, "train_step", "loss = tf.reduce_mean(tf.math.log(p))")
 
 
 def variable(name, shape=(32, 32), trainable=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+import pytest
 
 from tb_gradscope.diagnose.nonfinite import nonfinite
 from tb_gradscope.diagnose.thresholds import Thresholds
@@ -142,3 +143,11 @@ def test_steps_left_out_for_their_loss_scale_are_no_fault():
     )
     assert State.INF in COUNTED
     assert not found(made)
+
+
+@pytest.mark.parametrize(("value", "line"), [(NAN, 34), (INF, 34), (0.5, 36)])
+def test_the_line_is_that_of_the_loss_where_the_loss_itself_is_not_finite(value, line):
+    norms, values = histories.noise(20, 2), np.ones(20, np.float32)
+    norms[12:], values[12:] = NAN, value
+    (one,) = found(histories.loss(norms, loss_values=values, computed=histories.COMPUTED))
+    assert one.where.line == line

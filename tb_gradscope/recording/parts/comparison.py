@@ -74,6 +74,7 @@ def beside(
     schema = messages.Schema()
     schema.CopyFrom(loss.schema)
     schema.watched = False
+    schema.ClearField("computed")
     schema.label.stage = stage
     if rows is not None:
         more["variables"] = [schema.variables[row] for row in rows]

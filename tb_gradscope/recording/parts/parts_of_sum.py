@@ -28,6 +28,7 @@ from tb_gradscope.recording.store.description import Description
 from tb_gradscope.recording.store.observe import Counted, record
 from tb_gradscope.recording.store.recorder import Recorder
 from tb_gradscope.recording.tape.losses import Key
+from tb_gradscope.recording.why import lines
 
 
 class GivenParts:
@@ -246,7 +247,14 @@ def _describe(recorder: Recorder, total: Description, parts: dict[str, Part]) ->
     called = [recorder.losses.name(Key(name, origin, 0), variables, is_same=True) for name in parts]
     part_of = {"part_of": total.schema.name}
     described = [
-        beside(total, messages.Schema.GRADIENT, part.stage, name=name, **part_of)
+        beside(
+            total,
+            messages.Schema.GRADIENT,
+            part.stage,
+            name=name,
+            computed=lines.of_loss(part.target.tensors),
+            **part_of,
+        )
         for name, part in zip(called, parts.values(), strict=True)
     ]
     compared = [

@@ -25,7 +25,8 @@ from tb_gradscope.recording.store.recorder import Recorder
 from tb_gradscope.recording.tape import names, place, sources
 from tb_gradscope.recording.tape.losses import CallPaths, Key, TapeLosses, site_of
 from tb_gradscope.recording.tape.origins import ORIGINS, Origin, Taken
-from tb_gradscope.recording.why.missing import explain_missing
+from tb_gradscope.recording.why import lines
+from tb_gradscope.recording.why.missing import explain_missing, explain_terms
 from tb_gradscope.recording.why.windows import TapeLog
 
 
@@ -76,7 +77,14 @@ def observe_gradients(
     one = recorder.seen.get(seen_as)
     if one is None or not one.is_for(found, sparse):
         one = _Identified(
-            recorder, key, caller, found, label, is_repeat=known is not None, is_given=is_given
+            recorder,
+            key,
+            caller,
+            found,
+            label,
+            is_repeat=known is not None,
+            is_given=is_given,
+            computed=lines.of_loss(target),
         )
         recorder.remember(seen_as, one)
     if not found:  # no number can be recorded, but what is missing can be said
@@ -85,6 +93,8 @@ def observe_gradients(
     ORIGINS.remember(gradients, one.origins)
     none = tuple(gradient is None for gradient in gradients)
     description = dataclasses.replace(one.description, none=none) if graph else one.description
+    if parts is None:  # before what is missing ends the observing
+        explain_terms(recorder, description, target, found, none, log, caller)
     explain_missing(recorder, description, target, found, none, log, caller)
     is_repeat = known is not None
     others = companions_of(recorder).observe(description.schema.name, found, gradients, is_repeat)
@@ -132,6 +142,7 @@ class _Identified:
         label: Any,
         is_repeat: bool,
         is_given: bool,
+        computed: Any,
     ) -> None:
         argument = place.argument_of(caller, names.GRADIENT, 1)
         variables = recorder.names.of_variables(found, caller, argument)
@@ -145,6 +156,7 @@ class _Identified:
             described,
             caller.message(),
             label=label,
+            computed=computed,
         )
         # A tape that was given a recorder leads its clip functions there too.
         own = weakref.ref(recorder) if is_given else None

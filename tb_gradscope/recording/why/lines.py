@@ -106,6 +106,17 @@ def of_operation(op: Any) -> Line | None:
     return of_stack(frames)
 
 
+def of_loss(target: Any) -> messages.Place | None:
+    """Returns the user's last line that computes a loss of a graph.
+
+    None in eager code, and where parts of it come from several lines.
+    """
+    tensors = [part for part in tf.nest.flatten(target) if tf.is_symbolic_tensor(part)]
+    found = {of_operation(tensor.op) for tensor in tensors}
+    line = found.pop() if len(found) == 1 else None
+    return None if line is None else line.message()
+
+
 def of_stack(frames: Iterable[tuple[str, int, str]]) -> Line | None:
     """As `of_frame`, of (file, line, function), outermost first."""
     other = None
