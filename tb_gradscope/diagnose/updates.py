@@ -39,6 +39,8 @@ from tb_gradscope.format.statistics import Statistic
 
 _MOSTLY = 0.8
 _BEGIN = 3  # records in which a rate that is far too high has done its work
+_SMALL_START = 0.1  # of the norm of a well-initialised kernel
+_LEAVES = 20  # records in which such a kernel leaves its start
 _SURE = 10  # records after which a constant rate is no part of a warm-up
 
 
@@ -59,14 +61,14 @@ def update_ratio(run: RunHistory, thresholds: Thresholds) -> Iterator[Finding]:
         if len(steps) < thresholds.min_records:
             continue
         ratios = np.where(weights > 0, updates / np.where(weights > 0, weights, 1), np.nan)[applied]
-        # What is large for a kernel that starts at zero is over after a few steps.
         settled = max(1, len(ratios) // 10)
         names = [run.variables[optimizer.variables[column]].name for column in columns]
         large, small = ratios > thresholds.update_large, ratios < thresholds.update_small
         full = np.array([_full_size(run.variables[optimizer.variables[c]]) for c in columns])
+        starts_small = weights[applied][0] < _SMALL_START * full
         begins = (updates[applied] > np.maximum(weights[applied][:1], full))[:_BEGIN].all()
         for is_large, mask in ((True, large), (False, small)):
-            often = mask[settled:].mean(axis=0) >= _MOSTLY
+            often = _often(mask[settled:], starts_small & is_large)
             if is_large and begins and not often.any():
                 mask, often = large[:_BEGIN] | True, often | True
             if often.any() if is_large else often.all():
@@ -74,6 +76,18 @@ def update_ratio(run: RunHistory, thresholds: Thresholds) -> Iterator[Finding]:
                 yield _finding(
                     optimizer, steps[at], ratios[at], mask, often, names, is_large, thresholds
                 )
+
+
+def _often(mask: Mask, starts_small: Mask) -> Mask:
+    """Tells which kernels are so most of the time.
+
+    Of those that start at or near zero, after what it takes to leave that: the k-th
+    of equal updates is a k-th of the norm.
+    """
+    late = mask[_LEAVES:]
+    after: Mask = late.mean(axis=0) >= _MOSTLY if len(late) else np.zeros(mask.shape[1], bool)
+    often: Mask = mask.mean(axis=0) >= _MOSTLY
+    return np.where(starts_small, after, often)
 
 
 def _full_size(variable: Variable) -> float:

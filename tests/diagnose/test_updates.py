@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from tb_gradscope.diagnose.thresholds import Thresholds
 from tb_gradscope.diagnose.updates import update_ratio
@@ -78,3 +79,9 @@ def test_first_updates_of_kernels_that_start_small_are_healthy():
     weights = np.full((50, 3), 3.0)
     weights[0] = 1e-3
     assert not found(histories.noise(50, 3) * 0.03, weights=weights)
+
+
+@pytest.mark.parametrize("count", [5, 12, 100])
+def test_a_head_that_starts_at_zero_is_healthy(count):
+    weights = np.arange(count)[:, None] * 1e-3
+    assert not found(np.full((count, 1), 1e-3), weights=weights)

@@ -15,7 +15,7 @@ CASES = Trainings()
 
 
 @CASES(
-    Expected("nan", "loss", first=(12, 12)),
+    Expected("nan", "loss", first=(12, 12), mark="# <-- loss"),
     steps=30,
     reported="a variance of a batch of equal rows, and its square root",
 )
@@ -23,7 +23,7 @@ def deviation_of_equal_rows(steps):
     model = keras.Sequential([layers.Input((10,)), layers.Dense(8)])
 
     def spread(y, z):
-        return tf.reduce_mean(tf.math.reduce_std(z, axis=0)) + mean_square(y, z[:, :1])
+        return tf.reduce_mean(tf.math.reduce_std(z, axis=0)) + mean_square(y, z[:, :1])  # <-- loss
 
     data = (
         (tf.zeros_like(x) if step == 12 else x, y)
@@ -33,7 +33,7 @@ def deviation_of_equal_rows(steps):
 
 
 @CASES(
-    Expected("nan", "loss", first=(6, 6)),
+    Expected("nan", "loss", first=(6, 6), mark="# <-- loss"),
     steps=20,
     reported="a softmax written by hand, which overflows",
 )
@@ -42,7 +42,7 @@ def softmax_by_hand(steps):
 
     def likelihood(y, logits):
         p = tf.exp(logits) / tf.reduce_sum(tf.exp(logits), axis=1, keepdims=True)
-        return -tf.reduce_mean(tf.math.log(tf.gather(p, y, batch_dims=1)))
+        return -tf.reduce_mean(tf.math.log(tf.gather(p, y, batch_dims=1)))  # <-- loss
 
     data = (
         (x * (1e3 if step == 6 else 1.0), y) for step, (x, y) in enumerate(training.images(steps))
@@ -51,7 +51,7 @@ def softmax_by_hand(steps):
 
 
 @CASES(
-    Expected("inf", "loss", first=(0, 8)),
+    Expected("inf", "loss", first=(0, 8), mark="# <-- loss"),
     steps=12,
     reported="float16 without a loss scale",
 )
@@ -62,7 +62,7 @@ def half_precision_overflow(steps):
     def train_step(x):
         with gs.GradientTape() as tape:
             half = tf.cast(x, tf.float16) @ tf.cast(kernel, tf.float16)
-            loss = tf.reduce_sum(half * half)
+            loss = tf.reduce_sum(half * half)  # <-- loss
         tape.gradient(loss, kernel)  # <--
 
     for step, (x, _) in enumerate(training.rows(steps)):

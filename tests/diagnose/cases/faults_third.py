@@ -32,7 +32,7 @@ def changed(data, at, change):
 
 
 @CASES(
-    Expected("nan", "loss", ("kernel",), first=(9, 9)),
+    Expected("nan", "loss", ("kernel",), first=(9, 9), mark="# <-- loss"),
     steps=30,
     reported="the entropy of a softmax that has become 0 and 1",
 )
@@ -42,14 +42,14 @@ def entropy_of_certain_probabilities(steps):
     def loss_of(y, logits):
         p = tf.nn.softmax(logits)
         entropy = -tf.reduce_sum(p * tf.math.log(p), axis=1)
-        return cross_entropy(y, logits) - 0.01 * tf.reduce_mean(entropy)
+        return cross_entropy(y, logits) - 0.01 * tf.reduce_mean(entropy)  # <-- loss
 
     data = changed(training.images(steps), lambda step: step == 9, lambda x, y: (x * 1e4, y))
     fit(model, loss_of, keras.optimizers.SGD(1e-2), data)
 
 
 @CASES(
-    Expected("nan", "loss", ("trunk", "head"), first=(13, 13)),
+    Expected("nan", "loss", ("trunk", "head"), first=(13, 13), mark="# <-- loss"),
     steps=40,
     reported="a mean over a mask that is empty in one batch: 0 / 0",
 )
@@ -60,7 +60,7 @@ def mean_over_an_empty_mask(steps):
     def train_step(x, y, mask):
         with gs.GradientTape() as tape:
             error = tf.nn.relu(x @ trunk) @ head - y
-            loss = tf.reduce_sum(mask * error**2) / tf.reduce_sum(mask)
+            loss = tf.reduce_sum(mask * error**2) / tf.reduce_sum(mask)  # <-- loss
         gradients = tape.gradient(loss, [trunk, head])  # <--
         trunk.assign_sub(0.01 * gradients[0])
         head.assign_sub(0.01 * gradients[1])
@@ -118,7 +118,7 @@ def where_around_a_logarithm(steps):
 
 
 @CASES(
-    Expected("inf", "loss", first=(21, 21)),
+    Expected("inf", "loss", first=(21, 21), mark="# <-- loss"),
     steps=40,
     reported="a Poisson regression, and one batch in other units",
 )
@@ -126,7 +126,7 @@ def counts_in_other_units(steps):
     model = keras.Sequential([layers.Input((1,)), layers.Dense(1, kernel_initializer="ones")])
 
     def poisson(y, z):
-        return tf.reduce_mean(tf.exp(z) - y * z)
+        return tf.reduce_mean(tf.exp(z) - y * z)  # <-- loss
 
     random = np.random.default_rng(0)
     x = random.uniform(0.5, 1.5, (steps, 32, 1)).astype(np.float32)
@@ -136,7 +136,7 @@ def counts_in_other_units(steps):
 
 
 @CASES(
-    Expected("nan", "loss", first=(15, 15)),
+    Expected("nan", "loss", first=(15, 15), mark="# <-- loss"),
     steps=30,
     reported="returns made to standard scores where all of a batch are equal: 0 / 0",
 )
@@ -147,7 +147,7 @@ def standard_scores_of_equal_returns(steps):
         action, returns = tf.cast(y[:, 0], tf.int32), y[:, 1]
         advantage = (returns - tf.reduce_mean(returns)) / tf.math.reduce_std(returns)
         log = tf.nn.log_softmax(logits)
-        return -tf.reduce_mean(tf.gather(log, action, batch_dims=1) * advantage)
+        return -tf.reduce_mean(tf.gather(log, action, batch_dims=1) * advantage)  # <-- loss
 
     random = np.random.default_rng(0)
 
@@ -192,7 +192,7 @@ def one_bad_batch_between_two_records(steps, callback):
 
 
 @CASES(
-    Expected("nan", "loss", first=(7, 7)),
+    Expected("nan", "loss", first=(7, 7), mark="# <-- loss"),
     steps=20,
     reported="a mask of minus infinity, and a sequence that is nothing but padding",
 )
@@ -206,7 +206,7 @@ def attention_over_nothing_but_padding(steps):
             scores = tf.matmul(x @ query, x @ key, transpose_b=True)
             there = tf.sequence_mask(lengths, 6)[:, None]
             weights = tf.nn.softmax(tf.where(there, scores, -np.inf))
-            loss = tf.reduce_mean((tf.matmul(weights, x) @ head - 1) ** 2)
+            loss = tf.reduce_mean((tf.matmul(weights, x) @ head - 1) ** 2)  # <-- loss
         gradients = tape.gradient(loss, [query, key, head])  # <--
         for one, gradient in zip([query, key, head], gradients, strict=True):
             one.assign_sub(0.01 * gradient)
@@ -219,7 +219,7 @@ def attention_over_nothing_but_padding(steps):
 
 
 @CASES(
-    Expected("nan", "loss", ("embeddings",), first=(0, 0)),
+    Expected("nan", "loss", ("embeddings",), first=(0, 0), mark="# <-- loss"),
     steps=10,
     reported="rows made to unit length by hand, and the padding's row is all zero",
 )
@@ -234,7 +234,7 @@ def unit_length_of_the_padding(steps):
         with gs.GradientTape() as tape:
             rows = tf.gather(embeddings, ids)
             unit = rows / tf.norm(rows, axis=-1, keepdims=True)
-            loss = tf.reduce_mean((tf.reduce_mean(unit, 1) @ head - y) ** 2)
+            loss = tf.reduce_mean((tf.reduce_mean(unit, 1) @ head - y) ** 2)  # <-- loss
         gradients = tape.gradient(loss, [embeddings, head])  # <--
         head.assign_sub(0.01 * gradients[1])
 
@@ -245,7 +245,7 @@ def unit_length_of_the_padding(steps):
 
 
 @CASES(
-    Expected("nan", "scaled", first=(10, 10)),
+    Expected("nan", "scaled", first=(10, 10), mark="# <-- loss"),
     steps=60,
     reported="NVIDIA DeepLearningExamples 80: each step left out as an overflow, for ever",
 )
@@ -260,7 +260,7 @@ def nan_that_the_loss_scale_hides(steps):
     def train_step(x, y):
         with gs.GradientTape() as tape:
             loss = tf.reduce_mean((tf.math.log(y) - model(x)) ** 2)
-            scaled = optimizer.scale_loss(loss)
+            scaled = optimizer.scale_loss(loss)  # <-- loss
         gradients = tape.gradient(scaled, model.trainable_variables)  # <--
         optimizer.apply(gradients, model.trainable_variables)
 

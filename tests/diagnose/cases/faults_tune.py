@@ -14,7 +14,11 @@ from tests.diagnose.cases.training import Expected, Trainings, cross_entropy, fi
 CASES = Trainings()
 
 
-@CASES(Expected("nan", "loss", first=(17, 17)), steps=40, reported="a NaN in the data")
+@CASES(
+    Expected("nan", "loss", first=(17, 17), mark="# <-- loss"),
+    steps=40,
+    reported="a NaN in the data",
+)
 def one_bad_batch(steps):
     model = keras.Sequential(
         [layers.Input((10,)), layers.Dense(16, activation="relu"), layers.Dense(1)]
@@ -50,7 +54,7 @@ def norm_of_zeros(steps):
 
 
 @CASES(
-    Expected("nan", "loss", ("kernel",)),
+    Expected("nan", "loss", ("kernel",), mark="# <-- loss"),
     steps=60,
     reported="Stack Overflow: log of a probability that reaches zero",
 )
@@ -62,7 +66,7 @@ def log_of_zero(steps):
         with gs.GradientTape() as tape:
             p = tf.sigmoid(x @ kernel)
             y = tf.cast(x[:, :1] > 0, tf.float32)
-            loss = -tf.reduce_mean(y * tf.math.log(p) + (1 - y) * tf.math.log(1 - p))
+            loss = -tf.reduce_mean(y * tf.math.log(p) + (1 - y) * tf.math.log(1 - p))  # <-- loss
         gradient = tape.gradient(loss, kernel)  # <--
         kernel.assign_sub(30.0 * gradient)
 
@@ -91,14 +95,18 @@ def where_around_a_division(steps):
         train_step(x)
 
 
-@CASES(Expected("inf", "loss", first=(20, 20)), steps=25, reported="an exponential that overflows")
+@CASES(
+    Expected("inf", "loss", first=(20, 20), mark="# <-- loss"),
+    steps=25,
+    reported="an exponential that overflows",
+)
 def exponential_overflow(steps):
     rate = tf.Variable([[0.1]], name="rate")
 
     @tf.function
     def train_step(x):
         with gs.GradientTape() as tape:
-            loss = tf.reduce_sum(tf.exp(x @ rate))
+            loss = tf.reduce_sum(tf.exp(x @ rate))  # <-- loss
         tape.gradient(loss, rate)  # <--
 
     for step in range(steps):

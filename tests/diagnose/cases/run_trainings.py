@@ -77,7 +77,8 @@ def judge(case: Training, found: tuple[Finding, ...]) -> Outcome:
 def _marked(case: Training, mark: str) -> frozenset[tuple[str, int]]:
     """Returns the lines, by file, that end with the mark."""
     lines = set()
-    for function in (case.run, training.fit, training.keras_fit) if mark else ():
+    shared = (training.fit, training.keras_fit, training.mean_square)
+    for function in (case.run, *shared) if mark else ():
         text, start = inspect.getsourcelines(function)
         file = inspect.getsourcefile(function) or ""
         lines |= {(file, start + i) for i, line in enumerate(text) if line.rstrip().endswith(mark)}

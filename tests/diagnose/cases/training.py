@@ -159,7 +159,7 @@ class _Batches(keras.utils.PyDataset):
 
 def mean_square(y: Any, predicted: Any) -> Any:
     """Mean squared error."""
-    return tf.reduce_mean((predicted - y) ** 2)
+    return tf.reduce_mean((predicted - y) ** 2)  # <-- loss
 
 
 def cross_entropy(y: Any, logits: Any) -> Any:
