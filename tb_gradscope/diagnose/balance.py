@@ -11,6 +11,9 @@ on, while both losses matter in size.
 Of domination the smaller loss says nothing: with a thousandth of the other's norm
 it takes no part in what the shared variables learn.
 
+Neither is a warning in the first records, where a loss may still start at its
+minimum (a divergence, a penalty), nor domination that is over in the second half.
+
 Try: weights that bring the norms within a factor of ten (GradNorm, arXiv
 1711.02257), separate heads or optimizers, or projecting one gradient off the other
 (PCGrad).
@@ -32,6 +35,7 @@ from tb_gradscope.format.statistics import Statistic
 
 _MATTERS = 0.1  # ratio of norms from which on a conflict can change anything
 _STRONG = -0.7
+_SURE = 20  # records: a divergence or penalty that starts at its minimum has grown by then
 
 
 def balance(run: RunHistory, thresholds: Thresholds) -> Iterator[Finding]:
@@ -109,7 +113,8 @@ def _conflict(shared: _Shared, thresholds: Thresholds) -> Iterator[Finding]:
     one, other = (loss.name for loss in shared.losses)
     typical = float(median(cosine))
     early = cosine[: thresholds.min_records]
-    severity: Severity = "warning" if float(median(early)) <= _STRONG else "info"
+    is_strong = len(shared.steps) >= _SURE and float(median(early)) <= _STRONG
+    severity: Severity = "warning" if is_strong else "info"
     per_variable = median(np.where(shared.norms.all(axis=0), shared.cosines, np.nan))
     against = [i for i in np.argsort(per_variable) if per_variable[i] < thresholds.conflict]
     names = tuple(shared.names[i] for i in sorted(against))
@@ -154,9 +159,11 @@ def _domination(shared: _Shared, thresholds: Thresholds) -> Iterator[Finding]:
     large, small = (shared.losses[i] for i in (big, little))
     ratio = float(10 ** abs(typical))
     span = span_of(shared.steps[there], above)
+    lately = abs(float(median(logs[len(logs) // 2 :]))) >= np.log10(thresholds.domination)
+    severity: Severity = "warning" if len(logs) >= _SURE and lately else "info"
     yield Finding(
         kind="domination",
-        severity="warning",
+        severity=severity,
         loss=large.name,
         label=large.label,
         variables=shared.names,

@@ -62,3 +62,17 @@ def test_the_larger_one_is_named_whichever_came_first():
 
 def test_too_few_records_are_not_judged():
     assert not found(-0.9, count=4)
+
+
+@pytest.mark.parametrize(("cosine", "ratio"), [(-0.9, 1.0), (0.0, 1e5)])
+def test_the_first_records_show_too_little(cosine, ratio):
+    (one,) = found(cosine, ratio, count=8)
+    assert one.severity == "info"
+
+
+def test_domination_that_passes_is_only_said():
+    ratio = np.where(np.arange(50) < 42, 1500, 1.0)[:, None]
+    ratio[25:42] = 900
+    assert not found(0.0, ratio=ratio)
+    ratio[25:42:2] = 1100
+    assert not any(one.severity == "warning" for one in found(0.0, ratio=ratio))
