@@ -90,16 +90,17 @@ def _finding(
         records = f"each in {span.count} records at most"
         when = f"now and then ({records}, steps {span.first} to {span.last})"
     others = [*group.others]
+    # A term that the program did not tell of is never differentiated by itself.
+    is_term = loss.traced_only and bool(loss.part_of)
+    name = words.loss_name(loss) + (f", a term of {loss.part_of}," if is_term else "")
     return Finding(
         kind="none",
-        severity=_severity(reason, span, shared.is_reached, everything),
+        severity=_severity(reason, span, shared.is_reached, everything and not is_term),
         loss=loss.name,
         label=loss.label,
         variables=names,
         span=span,
-        message=causes.message(
-            words.loss_name(loss), words.named(names), when, reason, _reached(others, names)
-        ),
+        message=causes.message(name, words.named(names), when, reason, _reached(others, names)),
         advice=causes.advice(reason),
         cause=reason.cause,
         other_loss=others[0] if others else None,

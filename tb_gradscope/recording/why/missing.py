@@ -14,9 +14,11 @@ from tb_gradscope.recording.failure import contained
 from tb_gradscope.recording.store.description import Description
 from tb_gradscope.recording.store.recorder import Recorder
 from tb_gradscope.recording.tape import place
+from tb_gradscope.recording.tape.losses import Key
 from tb_gradscope.recording.why import observing, watched
 from tb_gradscope.recording.why.cause import Cause
 from tb_gradscope.recording.why.explain import explain
+from tb_gradscope.recording.why.terms import dead_terms
 from tb_gradscope.recording.why.windows import TapeLog
 
 _Known = dict[str, dict[int, Cause]]
@@ -73,6 +75,48 @@ def explain_missing(
     if not in_graph:
         is_settled = all(cause.is_final for cause in known.values())
         observing.asked(log, call, is_settled)
+
+
+_explained: weakref.WeakKeyDictionary[Recorder, set[str]] = weakref.WeakKeyDictionary()
+
+
+def explain_terms(
+    recorder: Recorder,
+    description: Description,
+    target: Any,
+    found: list[Any],
+    none: tuple[bool, ...],
+    log: TapeLog,
+    caller: place.Caller,
+) -> None:
+    """Writes which terms of a plain total have no gradient at all, once for each series.
+
+    Args: as for `explain_missing`.
+    """
+    explained = _explained.setdefault(recorder, set())
+    in_graph = not tf.executing_eagerly()
+    if description.series in explained or not (in_graph or log.observer is not None):
+        return
+    explained.add(description.series)
+    with contained("looking for terms without a gradient", recorder.on_error):
+        total = description.schema.name
+        for term in dead_terms(target, total, found, none, log, caller):
+            schema = messages.Schema()
+            schema.CopyFrom(description.schema)
+            names = [schema.variables[position].name for position in term.causes]
+            key = Key(term.name, ("term of", total), 0)
+            schema.name = recorder.losses.name(key, names, is_same=True)
+            schema.part_of = total
+            schema.watched = False
+            del schema.variables[:]
+            schema.variables.extend(description.schema.variables[p] for p in term.causes)
+            if term.where is not None:
+                schema.where.CopyFrom(term.where.message())
+            causes = dict(enumerate(term.causes.values()))
+            of_term = Description(schema, (True,) * len(causes), description.counter)
+            now = step.user_step_now()
+            recorder.trace([of_term], now)
+            recorder.tell(of_term, now, _event(causes))
 
 
 def _final(cause: Cause, had_gradient: bool, gives_up: bool) -> Cause:

@@ -75,6 +75,13 @@ def statement_at(file: str, line: int) -> ast.stmt | None:
     return found
 
 
+def bound_at(line: Line) -> str | None:
+    """Returns the one name that the statement at a line binds, None for none or several."""
+    statement = statement_at(line.file, line.line)
+    names = set() if statement is None or isinstance(statement, ast.For) else binds(statement)
+    return names.pop() if len(names) == 1 else None
+
+
 def calls(line: Line, name: str) -> bool:
     """Tells whether the statement at a line calls a function or method of this name."""
     statement = statement_at(line.file, line.line)
