@@ -58,7 +58,7 @@ def _saturated(clip: ClipHistory, fraction: float, thresholds: Thresholds) -> Fi
     threshold = float(clip.threshold[-1])
     severity: Severity = "warning" if scale < thresholds.clip_scale else "info"
     text = (
-        f"{clip.name} clips {words.percent(fraction)} of the steps and leaves "
+        f"{words.site_name(clip)} clips {words.percent(fraction)} of the steps and leaves "
         f"{words.percent(scale) if scale >= 0.01 else words.amount(scale)} of the norm, so it is "
         "the step size rather than a safety net"
     )
@@ -106,7 +106,7 @@ def _never(clip: ClipHistory, thresholds: Thresholds) -> Iterator[Finding]:
         variables=(),
         span=Span(int(clip.steps[0]), int(clip.steps[-1]), "all", calls),
         message=(
-            f"{clip.name} never clipped in {calls} calls: the largest norm was "
+            f"{words.site_name(clip)} never clipped in {calls} calls: the largest norm was "
             f"{words.amount(largest)}, the threshold is {words.amount(threshold)}."
         ),
         advice="Fine as a safety net; if it was meant to work, lower the threshold.",

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tb_gradscope.diagnose.finding import Span
-from tb_gradscope.format.history import Label, LossHistory
+from tb_gradscope.format.history import ClipHistory, Label, LossHistory
 
 _NAMED = 3
 
@@ -54,6 +54,11 @@ def percent(fraction: float) -> str:
 def loss_name(loss: LossHistory) -> str:
     """Names a loss, and which of its gradients where there are several."""
     return f"{loss.name}{_which(loss.label)}"
+
+
+def site_name(clip: ClipHistory) -> str:
+    """Names a clip site, and which gradients it clips where there are several."""
+    return f"{clip.name}{_which(clip.label)}"
 
 
 def replica(label: Label) -> str:

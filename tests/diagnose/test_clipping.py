@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 
 from tb_gradscope.diagnose.clipping import clipping
@@ -39,6 +41,12 @@ def test_steps_that_are_not_finite_do_not_count():
     norms = histories.noise(200)
     norms[::2] = np.inf
     assert not found(histories.clip(norms, 10.0))
+
+
+def test_a_site_on_a_replica_says_which():
+    label = dataclasses.replace(histories.LABEL, replicas=2, replica=1)
+    (one,) = found(histories.clip(histories.noise(200, 3), 0.5, label=label))
+    assert one.message.startswith("clip_by_global_norm (replica 1) clips ")
 
 
 def test_clipped_again():
