@@ -23,6 +23,7 @@ Steps that the optimizer left out do not count.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterator
 
@@ -40,6 +41,7 @@ from tb_gradscope.format.statistics import Statistic
 _MOSTLY = 0.8
 _BEGIN = 3  # records in which a rate that is far too high has done its work
 _SMALL_START = 0.1  # of the norm of a well-initialised kernel
+_FIRST = 10  # records: Adam's first updates are its largest, before its averages differ
 _LEAVES = 20  # records in which such a kernel leaves its start
 _SURE = 10  # records after which a constant rate is no part of a warm-up
 
@@ -62,20 +64,25 @@ def update_ratio(run: RunHistory, thresholds: Thresholds) -> Iterator[Finding]:
             continue
         ratios = np.where(weights > 0, updates / np.where(weights > 0, weights, 1), np.nan)[applied]
         settled = max(1, len(ratios) // 10)
+        many = len(ratios) >= _LEAVES
         names = [run.variables[optimizer.variables[column]].name for column in columns]
         large, small = ratios > thresholds.update_large, ratios < thresholds.update_small
         full = np.array([_full_size(run.variables[optimizer.variables[c]]) for c in columns])
         starts_small = weights[applied][0] < _SMALL_START * full
         begins = (updates[applied] > np.maximum(weights[applied][:1], full))[:_BEGIN].all()
         for is_large, mask in ((True, large), (False, small)):
-            often = _often(mask[settled:], starts_small & is_large)
+            often = _often(
+                mask[_FIRST if is_large and many else settled :], starts_small & is_large
+            )
             if is_large and begins and not often.any():
                 mask, often = large[:_BEGIN] | True, often | True
             if often.any() if is_large else often.all():
                 at = slice(len(mask))
-                yield _finding(
+                one = _finding(
                     optimizer, steps[at], ratios[at], mask, often, names, is_large, thresholds
                 )
+                is_early = is_large and not begins and not many
+                yield dataclasses.replace(one, severity="info") if is_early else one
 
 
 def _often(mask: Mask, starts_small: Mask) -> Mask:

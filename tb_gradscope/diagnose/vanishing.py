@@ -39,7 +39,7 @@ from tb_gradscope.format.history import LossHistory, RunHistory
 
 _FEWEST = 4  # kernels that make a profile
 _STEADY = 0.8  # rank correlation with depth
-_GROWS = 0.7  # rank correlation with time
+_GROWS, _GAIN = 0.9, 3.0  # rank correlation with time, and how many times more
 _SMALL = 1e-4  # of the variable's norm: what is larger still moves it
 
 
@@ -87,6 +87,8 @@ def _profile(
         third = behind = cut = _cut(half, typical, thresholds)
         if not cut:
             return []
+    elif _grows(rms[:, :third]):
+        return []
     shallow, deep = median(typical[:third]), median(typical[behind:])
     gap = float(deep - shallow)
     relative = norms.norms[:, columns[:third]] / np.where(
@@ -142,11 +144,25 @@ def _profile(
     ]
 
 
+def _grows(rms: Values) -> bool:
+    """Tells whether ever more comes through: a head that starts at zero opens the way bit by bit.
+
+    Args:
+      rms: logarithms, `[record, kernel]`.
+    """
+    level = median(rms.T)
+    level = level[np.isfinite(level)]
+    if len(level) < 3:
+        return False
+    part = max(1, len(level) // 5)
+    gain = float(median(level[-part:]) - median(level[:part]))
+    return gain >= np.log10(_GAIN) and rank_correlation(level) >= _GROWS
+
+
 def _cut(rms: Values, typical: Values, thresholds: Thresholds) -> int:
     """Returns how many kernels lie in front of a place that lets next to nothing through.
 
-    0 if there is none, or what comes through grows: a head that starts at zero opens
-    the way bit by bit.
+    0 if there is none, or what comes through grows.
 
     Args:
       rms: logarithms, `[record, kernel]`.
@@ -156,7 +172,7 @@ def _cut(rms: Values, typical: Values, thresholds: Thresholds) -> int:
     for cut in range(2, len(typical)):
         gap = np.min(typical[cut:]) - np.max(typical[:cut])
         if gap >= 2 * np.log10(thresholds.vanishing):
-            return 0 if rank_correlation(median(rms[:, :cut].T)) >= _GROWS else cut
+            return 0 if _grows(rms[:, :cut]) else cut
     return 0
 
 

@@ -126,7 +126,9 @@ def _severity(zeros: Zeros, thresholds: Thresholds) -> Severity:
         fell = zeros.span.pattern == "from"
         harmless = is_nothing and (fell or bool(zeros.loss.part_of) or not lasting)
     else:
-        harmless = zeros.cancel_out or (not lasting and not zeros.deaf and not zeros.behind)
+        harmless = zeros.cancel_out or (
+            not lasting and not zeros.has_dead_layer and not zeros.behind
+        )
     return "info" if harmless else "warning"
 
 

@@ -72,6 +72,12 @@ class Zeros:
                 return variable.layer
         return ""
 
+    @property
+    def has_dead_layer(self) -> bool:
+        """Whether all of the layers in front of that one are cut off, and not its input alone."""
+        layers = {self.run.variables[self.loss.variables[column]].layer for column in self.columns}
+        return bool(self.deaf) and len(layers) > 1
+
     @functools.cached_property
     def behind(self) -> list[str]:
         """Kernels that are all zero and may stand between these variables and the loss."""
