@@ -100,10 +100,15 @@ def record_clipping(
       threshold: what the clipper compares with, if there is one such number.
 
     Raises:
-      TypeError: `name` is no string.
+      TypeError: `name` is no string, or `threshold` no number.
     """
     if not isinstance(name, str):
         raise TypeError(f"record_clipping(name={name!r}): expected a string.")
+    if isinstance(threshold, str | bytes | list | tuple | dict | set):
+        raise TypeError(
+            f"record_clipping(threshold={threshold!r}): expected a number or None, "
+            f"found {type(threshold).__name__}."
+        )
     went_in, came_out = _as_list(before), _as_list(after)
     if len(went_in) != len(came_out):
         say_once(

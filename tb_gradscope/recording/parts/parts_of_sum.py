@@ -44,14 +44,22 @@ class GivenParts:
         """Adds parts of the total that is to be differentiated next.
 
         Raises:
-          TypeError: a part is no tensor.
+          TypeError: there is no part, or one is no tensor.
         """
+        if not parts:
+            raise TypeError("losses(): expected a part or more, as in losses(recon=recon, kl=kl).")
         for name, part in parts.items():
             for one in tf.nest.flatten(part):
                 if not _is_summand(one):
                     raise TypeError(
                         f"losses({name}=...): expected a tensor, found {type(one).__name__}."
                     )
+            if isinstance(part, numbers.Number | np.ndarray | np.generic) and np.any(part):
+                say_once(
+                    f"tb_gradscope: losses({name}=...) is of type {type(part).__name__}, which has "
+                    "no gradient. If it was computed from variables, give the tensor that it was "
+                    "before."
+                )
         if self._is_used_up:
             say_once(
                 "tb_gradscope: tape.losses() came after gradient(), which has used up the tape: "

@@ -130,10 +130,11 @@ class GradientTape(tf.GradientTape):
 
         Args:
           **parts: tensors, or nested structures of them, whose sum is the part. A
-            number has no gradient, and is recorded as such.
+            number has no gradient, and is recorded as such; one other than zero is
+            warned of.
 
         Raises:
-          TypeError: a part is nothing of these.
+          TypeError: there is no part, or one is nothing of these.
         """
         self._gradscope_parts.add(parts)
 

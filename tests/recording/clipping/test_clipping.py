@@ -250,6 +250,11 @@ def test_wrong_calls_of_record_clipping():
         gs.record_clipping([BIG], [BIG], name=3)
 
 
+def test_a_threshold_that_is_no_number():
+    with pytest.raises(TypeError, match=r"threshold='a'\): expected a number or None, found str"):
+        gs.record_clipping([BIG], [BIG], name="mine", threshold="a")
+
+
 def test_lists_that_do_not_match(recorder):
     with pytest.warns(gs.GradscopeWarning, match="got 2 gradients before and 1 after"):
         gs.record_clipping([BIG, BIG], [BIG], name="x")

@@ -457,6 +457,31 @@ def test_what_is_no_tensor_is_refused(part):
         tape.losses(recon=part)
 
 
+def test_no_part_at_all():
+    with gs.GradientTape() as tape, pytest.raises(TypeError, match=r"^losses\(\): expected a part"):
+        tape.losses()
+
+
+def test_a_part_that_is_a_number_is_warned_of(recorder):
+    with gs.GradientTape() as tape:
+        tape.losses(off=0.0)
+        with pytest.warns(gs.GradscopeWarning, match="is of type float, which has no gradient"):
+            tape.losses(kl=3.0)
+
+
+def test_a_dict_of_nothing_is_what_it_is_in_tensorflow(recorder):
+    def outcome(tape):
+        weight = tf.Variable(1.0)
+        try:
+            with tape() as t:
+                weight * 2.0
+            return t.gradient({}, [weight])
+        except Exception as error:
+            return type(error), str(error)
+
+    assert outcome(gs.GradientTape) == outcome(tf.GradientTape)
+
+
 def test_losses_too_late(recorder):
     w = tf.Variable(1.0)
     with gs.GradientTape() as tape:
