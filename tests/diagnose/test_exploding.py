@@ -34,6 +34,20 @@ def test_slow_growth_over_many_steps():
     assert 100 < one.evidence["growth"] < 3000
 
 
+def squared_growth():
+    return (1 + np.arange(400) / 20)[:, None] ** 2 * histories.noise(400, 1, 0.1)
+
+
+def test_growth_that_slows_down_while_the_loss_runs_away():
+    values = -((1 + np.arange(400) / 20) ** 3).astype("f4")
+    (one,) = found(histories.loss(squared_growth(), loss_values=values))
+    assert (one.severity, one.span.pattern) == ("warning", "from")
+
+
+def test_growth_that_slows_down_is_healthy_where_the_loss_does_not():
+    assert not found(histories.loss(squared_growth()))
+
+
 def test_only_the_variables_that_grow_are_named():
     norms = histories.noise(60, 4)
     norms[:, 2] *= np.geomspace(1, 1e5, 60)

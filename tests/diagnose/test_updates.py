@@ -46,6 +46,14 @@ def test_far_too_small_is_only_said_where_it_once_was_not():
     assert one.severity == "info"
 
 
+def test_large_first_updates_are_only_said():
+    (one,) = found(histories.noise(5, 3) * 0.2)
+    assert one.severity == "info"
+    updates = histories.noise(60, 3) * 0.02
+    updates[:10] *= 10
+    assert not found(updates)
+
+
 def test_the_first_updates_of_a_kernel_that_starts_at_zero_are_healthy():
     weights = np.linspace(0, 1, 100)[:, None]
     assert not found(histories.noise(100) * 1e-2, weights=weights)

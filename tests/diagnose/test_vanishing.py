@@ -77,6 +77,12 @@ def test_what_a_head_that_starts_at_zero_lets_through_grows():
     assert not found(norms, weights=5.0)
 
 
+def test_a_stack_through_which_ever_more_comes_is_healthy():
+    norms = profile(5) * np.geomspace(0.1, 10, 20)[:, None]
+    norms[:, -1] = 1
+    assert not found(norms, weights=500.0)
+
+
 def test_recurrent_kernels_are_compared_with_one_another():
     names = [
         f"rnn{i}/simple_rnn_cell/{part}"

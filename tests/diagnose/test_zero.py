@@ -90,6 +90,14 @@ def test_dead_units_in_front_of_a_layer_whose_bias_learns():
     assert "leaky_relu" in one.advice
 
 
+def test_an_input_that_has_been_zero_for_a_few_batches_is_only_said():
+    for count, severity in ((7, "info"), (30, "warning")):
+        norms = histories.noise(count, 4)
+        norms[:, 0] = 0
+        (one,) = layered(norms)
+        assert one.severity == severity
+
+
 def test_a_loss_that_is_the_same_number_whatever_the_batch():
     (one,) = layered(np.zeros((20, 4)), loss_values=np.full(20, 50, np.float32))
     assert "the loss is 50 at each of them, whatever the batch" in one.message
