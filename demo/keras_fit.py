@@ -37,7 +37,7 @@ def train(logdir: str, steps: int) -> list[Any]:
     keras.utils.set_random_seed(1)
     model = make_model()
     model.compile(
-        keras.optimizers.Adam(1e-3),
+        keras.optimizers.Adam(1e-3, name="adam"),
         {
             "digit": "sparse_categorical_crossentropy",
             "pixels": keras.losses.MeanSquaredError(reduction="sum"),
@@ -50,6 +50,7 @@ def train(logdir: str, steps: int) -> list[Any]:
     model.fit(
         drawn,
         steps_per_epoch=steps,
+        shuffle=False,  # comes in random order already
         verbose=0,
         callbacks=[gs.KerasCallback(logdir, every="auto")],
     )

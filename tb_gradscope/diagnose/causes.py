@@ -59,8 +59,9 @@ def message(loss: str, variables: str, when: str, reason: Reason, reached: str |
     text = f"{loss} has no gradient for {variables} {when}: {known.format(op=op or 'an operation')}"
     if reason.where is not None and reason.where.line:
         text += f" ({_short(reason.where)})"
-    if reason.other is not None and reason.other.line and reason.cause in _OTHER:
-        text += f"; {_OTHER[reason.cause]} {_short(reason.other)}"
+    other = reason.other
+    if other is not None and other.line and reason.cause in _OTHER and not _is_same(other, reason):
+        text += f"; {_OTHER[reason.cause]} {_short(other)}"
     if reached is not None:
         text += f"; {reached}"
     return text + "."
@@ -78,6 +79,11 @@ def advice(reason: Reason) -> str:
         if op.startswith(("Random", "Stateless", "Multinomial", "Parameterized", "Truncated")):
             return _SAMPLING
     return _DETAIL_ADVICE.get((reason.cause, reason.detail), _ADVICE[reason.cause])
+
+
+def _is_same(other: Where, reason: Reason) -> bool:
+    here = reason.where
+    return here is not None and (other.file, other.line) == (here.file, here.line)
 
 
 def _short(place: Where) -> str:

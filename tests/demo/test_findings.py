@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from typing import get_args
+
 import numpy as np
 import pytest
 
 from demo import DEMOS, half_precision, letters, summed_clipped, vae, vanishing
 from tb_gradscope.diagnose import judge
+from tb_gradscope.diagnose.finding import Kind
 from tb_gradscope.format.statistics import State
 from tests.demo import reference
 
@@ -44,6 +48,17 @@ def test_every_demo_says_what_must_appear(name):
 def test_what_is_found_is_what_it_says(recorded, name):
     found = judge.findings(recorded(name).history)
     assert [(one.severity, one.kind, one.cause, one.loss) for one in found] == FINDINGS[name]
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_the_first_line_promises_what_is_found(name):
+    """No more than that: what is only said beside it need not be promised."""
+    promised = set(re.findall(r"`(\w+)`", DEMOS[name].finding)) & set(get_args(Kind))
+    kinds = {kind for _, kind, _, _ in FINDINGS[name]}
+    alarms = {kind for severity, kind, _, _ in FINDINGS[name] if severity != "info"}
+    assert alarms <= promised <= kinds
+    if not kinds:
+        assert re.match("nothing|no gradient is missing", DEMOS[name].finding)
 
 
 @pytest.mark.parametrize("name", TRAINED)

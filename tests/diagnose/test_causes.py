@@ -70,6 +70,11 @@ def test_a_second_line_is_named():
     assert "; the computation is at model.py:12" in say(stopped)
 
 
+def test_a_second_line_that_is_the_first_is_not_named_again():
+    """Keras' own step has one line: that of `fit`."""
+    assert say(Reason("unused", PLACE, "read", PLACE)).count("train.py:36") == 1
+
+
 def test_without_a_line():
     assert say(Reason("unknown")) == (
         "recon has no gradient for enc/kernel at step 0: why could not be found out."
