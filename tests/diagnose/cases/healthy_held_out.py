@@ -309,7 +309,8 @@ def contrastive_pairs(steps):
         logits = tf.matmul(z, z, transpose_b=True) / 0.1 - 1e9 * tf.eye(32)
         same = tf.cast(y[:, None] == y[None], tf.float32) - tf.eye(32)
         log = tf.nn.log_softmax(logits)
-        return -tf.reduce_mean(tf.reduce_sum(same * log, 1) / tf.reduce_sum(same, 1))
+        alike = tf.maximum(tf.reduce_sum(same, 1), 1.0)  # some are alone in their batch
+        return -tf.reduce_mean(tf.reduce_sum(same * log, 1) / alike)
 
     fit(model, contrast, keras.optimizers.Adam(2e-3), training.images(steps))
 
