@@ -55,10 +55,14 @@ def exit_after(start: Line, loss: Line) -> Line | None:
 def _exit_at(statement: ast.stmt, start: Line, is_start: bool, own: set[str]) -> Line | None:
     """Returns where a value leaves TensorFlow in a statement, or in what that calls."""
     names = None if is_start else own
+    if names is not None:
+        names = names | program.comprehended(statement, names)
+    # What a helper returns to `np.stack(helper(y))` has left TensorFlow within it.
+    inner = _exit_in_calls(statement, start.file, names, _DEEPEST)
     call = _exit_in(statement, names)
-    if call is not None:
-        return Line(start.file, call.lineno, start.function)
-    return _exit_in_calls(statement, start.file, names, _DEEPEST)
+    if inner is not None or call is None:
+        return inner
+    return Line(start.file, call.lineno, start.function)
 
 
 def _exit_in_calls(
@@ -92,11 +96,12 @@ def _exit_of_function(
         names, targets = program.reads(statement), program.binds(statement)
         is_exit = False
         if names & own and not _is_print(statement) and found is None:
-            call = _exit_in(statement, own)
-            if call is not None:
+            here = own | program.comprehended(statement, own)
+            call = _exit_in(statement, here)
+            if depth > 0:
+                found = _exit_in_calls(statement, file, here, depth)
+            if found is None and call is not None:
                 found = Line(file, call.lineno, function.name)
-            elif depth > 0:
-                found = _exit_in_calls(statement, file, own, depth)
             is_exit = found is not None
         if is_exit or names & left:
             left |= targets

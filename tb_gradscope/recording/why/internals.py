@@ -39,6 +39,15 @@ def eager_key(tensor: Any) -> int:
     return int(getattr(tensor, "_id", None) or id(tensor))
 
 
+def is_recording(tape: Any) -> bool:
+    """Tells whether a tape records still: a persistent one may be asked meanwhile.
+
+    Without the private name: no. What runs after the first `gradient()` within a
+    tape's block is then seen a step later.
+    """
+    return bool(getattr(tape, "_recording", False))
+
+
 def has_started() -> bool:
     """Tells whether TensorFlow has chosen its devices, as it does at the first operation.
 

@@ -26,6 +26,9 @@ MOST_OPERATIONS = 50_000
 MOST_BEFORE = 20_000
 """How many are noted before the first tape is entered."""
 
+MOST_BETWEEN = 5_000
+"""How many are noted after a tape was asked, until the next one is entered."""
+
 _READ = "ReadVariableOp"
 
 
@@ -66,7 +69,7 @@ class Observer:
         self.since_tape = since_tape
         self.nodes: list[Node] = []
         self.exits: list[Exit] = []
-        self.first = 0
+        self.first = self._last = 0
         self.is_on = self.is_whole = False
         self.most = MOST_BEFORE
         self._reads: set[Key] = set()
@@ -81,7 +84,9 @@ class Observer:
     def has_seen(self, tensors: list[Any]) -> bool:
         """Tells whether all that was run is noted, since before these tensors were made."""
         return self.is_whole and all(
-            internals.is_eager(tensor) and internals.eager_key(tensor) > self.first
+            internals.is_eager(tensor)
+            and internals.eager_key(tensor) > self.first
+            and (self.is_on or internals.eager_key(tensor) <= self._last)
             for tensor in tensors
         )
 
@@ -99,6 +104,8 @@ class Observer:
 
     def stop(self) -> None:
         """Ends observing, on the same thread; what was noted stays."""
+        if self.is_on:
+            self._last = max((key for node in self.nodes for key in node.outs), default=self.first)
         self.is_on = False
         self._undo.close()
 

@@ -1,7 +1,9 @@
 """Which eager steps are observed: the first of each tape, and one more where that was not enough.
 
 A program may end right after its first gradient, so its cause must be known by then.
-All other steps run untouched: entering a tape costs a look into a set.
+A step ends where one of its tapes is entered again: what runs between two tapes is seen
+too, for the second may use it. All other steps run untouched: entering a tape costs a
+look into a set.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import tensorflow as tf
 
 from tb_gradscope.recording import internals
 from tb_gradscope.recording.failure import contained
-from tb_gradscope.recording.why.observer import MOST_OPERATIONS, Observer
+from tb_gradscope.recording.why.observer import MOST_BETWEEN, MOST_OPERATIONS, Observer
 from tb_gradscope.recording.why.windows import OPEN, TapeLog
 
 _MOST_SITES = 10_000
@@ -69,7 +71,7 @@ def entered(log: TapeLog) -> None:
     if tf.executing_eagerly():
         frame = sys._getframe(2)
         _observe_step(log, (frame.f_code, frame.f_lasti, _replica()))
-    elif _here.observer is not None and not _here.sites:  # the steps are in a graph
+    elif _here.observer is not None and not _open():  # the steps are in a graph
         _stop()
     log.note(OPEN)
 
@@ -116,10 +118,16 @@ def asked(log: TapeLog, call: Hashable, is_settled: bool) -> None:
         _stop()
         _start()
         return
-    waiting = [other for reference in _here.open if (other := reference()) is not None]
-    _here.open = [weakref.ref(other) for other in waiting if other is not log]
-    if not _here.open:
-        _stop()
+    _here.open = [weakref.ref(other) for other in _open() if other is not log or log.is_open]
+    if not _here.open and _here.observer is not None:
+        # The next tape of this step may use what is computed until then.
+        observer = _here.observer
+        observer.most = min(observer.most, observer.count + MOST_BETWEEN)
+
+
+def _open() -> list[TapeLog]:
+    """Returns the tapes entered and not asked that there still are."""
+    return [log for reference in _here.open if (log := reference()) is not None]
 
 
 def gives_up(call: Hashable) -> bool:

@@ -172,6 +172,15 @@ def bound_arguments(call: ast.Call, function: Function) -> Iterator[tuple[str, a
             yield keyword.arg, keyword.value
 
 
+def comprehended(statement: ast.stmt, names: set[str]) -> set[str]:
+    """Returns what comprehensions in a statement call the elements of what has these names."""
+    found = set[str]()
+    for node in expressions(statement):
+        if isinstance(node, ast.comprehension) and names_in(node.iter) & (names | found):
+            found |= names_in(node.target)
+    return found
+
+
 def names_in(expression: ast.AST) -> set[str]:
     """Returns the names within an expression."""
     return {node.id for node in ast.walk(expression) if isinstance(node, ast.Name)}

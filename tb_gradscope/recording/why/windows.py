@@ -53,6 +53,12 @@ class TapeLog:
         tape = self._tape()
         return () if tape is None else tuple(tape.watched_variables())
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the tape goes on recording."""
+        tape = self._tape()
+        return tape is not None and internals.is_recording(tape)
+
     def note(self, kind: str) -> None:
         """Notes that the tape begins or ends recording here."""
         if tf.executing_eagerly() and self.observer is None:

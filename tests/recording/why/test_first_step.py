@@ -88,6 +88,33 @@ def test_all_losses_of_a_persistent_tape(on_disk):
     }
 
 
+def test_what_an_earlier_tape_of_the_step_has_recorded(on_disk):
+    w, b = tf.Variable([1.0]), tf.Variable([2.0])
+    with gs.GradientTape() as first:
+        shared = w * 3.0
+        one = tf.reduce_sum(shared**2)
+    first.gradient(one, w)
+    with gs.GradientTape() as second:
+        two = tf.reduce_sum(shared * b)
+    assert second.gradient(two, [w, b])[0] is None
+    causes = causes_of(on_disk(), 1)
+    assert {name: cause[::2] for name, cause in causes.items()} == {
+        "w": ("outside_tape", "shared = w * 3.0")
+    }
+
+
+def test_a_persistent_tape_that_is_asked_meanwhile(on_disk):
+    w, rate = tf.Variable([1.0]), tf.Variable([0.1])
+    with gs.GradientTape(persistent=True) as tape:
+        before = tf.reduce_sum(w**2)
+        slope = tape.gradient(before, w)
+        w.assign_sub(rate * slope)
+        after = tf.reduce_sum(w**2)
+    assert tape.gradient(after, rate) is None
+    (cause,) = causes_of(on_disk(), 1).values()
+    assert cause[::2] == ("state", "w.assign_sub(rate * slope)")
+
+
 def test_zeros_asked_for_in_place_of_none(on_disk):
     w, b = tf.Variable([1.0]), tf.Variable([2.0])
     with gs.GradientTape() as tape:
