@@ -54,7 +54,7 @@ class GivenParts:
                     raise TypeError(
                         f"losses({name}=...): expected a tensor, found {type(one).__name__}."
                     )
-            if isinstance(part, numbers.Number | np.ndarray | np.generic) and np.any(part):
+            if isinstance(part, int | float | np.ndarray | np.generic) and np.any(part):
                 say_once(
                     f"tb_gradscope: losses({name}=...) is of type {type(part).__name__}, which has "
                     "no gradient. If it was computed from variables, give the tensor that it was "

@@ -15,6 +15,7 @@ from tb_gradscope.recording.failure import say_once
 from tb_gradscope.recording.store.latest import Latest
 
 _LOGGER = logging.getLogger("tb_gradscope")
+_SPREADING = ("nan", "inf")
 _FIRST = 8
 _NEWS_SHARE, _ASKED_SHARE = 16, 8
 
@@ -47,6 +48,7 @@ class Live:
         self._stop_on = stop_on
         self._losses: dict[str, Latest] = {}
         self._said: dict[tuple[str, str | None], int] = {}
+        self._has_logged_spreading = False
         self._records = 0
         self._has_news = False
         self._next, self._next_of_news = _FIRST, 0
@@ -57,7 +59,7 @@ class Live:
         self.stopping = self._since = None
 
     def see(self, series: str, schema: Any, step: int, record: GradientRecord) -> None:
-        """Takes note of a record, and judges if it is time to.
+        """Takes note of a record.
 
         Args:
           series: whose record.
@@ -68,6 +70,9 @@ class Live:
         self._since = step if self._since is None else self._since
         self._has_news |= self._latest(series, schema).add(step, record)
         self._records += 1
+
+    def judge_if_due(self) -> None:
+        """Judges what was seen, if it is time to; called where all of a step is likely there."""
         if self._records >= (self._next_of_news if self._has_news else self._next):
             self._has_news = False
             self._judge()
@@ -110,6 +115,7 @@ class Live:
         return self._losses.get(series) or self._losses.setdefault(series, Latest(schema))
 
     def _judge(self, is_end: bool = False) -> None:
+        errors: list[Finding] = []
         for finding in judge.findings(self._run(is_end)):
             if finding.severity == "info":
                 continue
@@ -118,10 +124,25 @@ class Live:
             if self._said.get(key, len(SEVERITIES)) <= rank:
                 continue  # what was an error once is not said again as a warning
             self._said[key] = rank
-            if finding.severity == "error" and self.logs:
-                _LOGGER.error("%s %s", said(finding), finding.advice)
+            if finding.severity == "error":
+                errors.append(finding)
             if self._on_finding is not None:
                 self._tell(self._on_finding, finding)
+        if self.logs:
+            self._log(errors)
+
+    def _log(self, errors: list[Finding]) -> None:
+        """Logs what is new, but of NaN and Inf the first alone: they spread from loss to loss."""
+        spreading = [one for one in errors if one.kind in _SPREADING]
+        for finding in errors:
+            if finding not in spreading:
+                _LOGGER.error("%s %s", said(finding), finding.advice)
+        if spreading and not self._has_logged_spreading:
+            self._has_logged_spreading = True
+            first = spreading[0]
+            others = {str(one.loss): None for one in spreading if one.loss != first.loss}
+            too = f" So is that of {', '.join(others)}." if others else ""
+            _LOGGER.error("%s%s %s", said(first), too, first.advice)
 
     def _stop(self, finding: Finding) -> None:
         is_meant = self._stop_on in SEVERITIES[SEVERITIES.index(finding.severity) :]

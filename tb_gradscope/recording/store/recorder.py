@@ -191,6 +191,8 @@ class Recorder:
                         in_batch = True
                     with contained("writing a record", self.on_error):
                         write(self._writer)
+            with contained("judging the training", self.on_error):
+                self.live.judge_if_due()
         finally:
             self._draining = False
 

@@ -144,7 +144,7 @@ class Series:
         scale = float(slot.payload[1]) if self.description.is_unscaled else 1.0
         record = self._gradient_record(slot, values, scale, float(slot.payload[0]))
         writer.record(self.id, step, encode_gradient(record))
-        with contained("judging the training"):
+        with contained("taking note of a record"):
             self._live.see(self.id, self.description.schema, step, record)
 
     def _count_states(self, values: Floats) -> npt.NDArray[np.int64]:

@@ -147,4 +147,5 @@ def test_however_much_happens_it_is_seldom_judged(judged):
         values[: step + 1, Statistic.STATE] = State.NAN
         record = GradientRecord(values, step + 1, step + 1, np.zeros((count, len(COUNTED))))
         seen.see("series", schema, step, record)
+        seen.judge_if_due()
     assert len(judged) < 100
