@@ -78,6 +78,10 @@ def advice(reason: Reason) -> str:
                 return text
         if op.startswith(("Random", "Stateless", "Multinomial", "Parameterized", "Truncated")):
             return _SAMPLING
+    code = "" if reason.where is None else reason.where.code
+    for cause, calls, text in _OF_CALLS:
+        if reason.cause == cause and any(call in code for call in calls):
+            return text
     return _DETAIL_ADVICE.get((reason.cause, reason.detail), _ADVICE[reason.cause])
 
 
@@ -156,8 +160,9 @@ _OF_OPERATIONS = (
     ),
     (
         {"Round", "Rint", "Floor", "Ceil", "Sign", "FloorDiv", "FloorMod", "TruncateDiv"},
-        "Pass the gradient past it with a straight-through estimator: "
-        "y = x + tf.stop_gradient(tf.round(x) - x), with your own operation for tf.round.",
+        "In a loss, leave it out and use the values themselves. Within a model, pass the gradient "
+        "past it with a straight-through estimator: y = x + tf.stop_gradient(tf.round(x) - x), "
+        "with your own operation for tf.round.",
     ),
     (
         {
@@ -182,14 +187,38 @@ _OF_OPERATIONS = (
     ({"Multinomial", "StatelessMultinomial"}, _SAMPLING),
 )
 
+_OF_CALLS = (
+    (
+        "blocked",
+        (".predict(", ".predict_on_batch("),
+        "Call the model itself, model(x, training=True): what predict() returns is no tensor, but "
+        "a NumPy array.",
+    ),
+    (
+        "state",
+        (".update_state(", "metric(", "Metric("),
+        "A metric counts, and counting has no gradient: compute the loss with a function of "
+        "keras.losses, and update the metric beside that.",
+    ),
+    (
+        "state",
+        ("tf.Variable(",),
+        "Leave tf.Variable(...) out, and use the tensor itself: a new variable knows nothing of "
+        "what it was made from.",
+    ),
+)
+"""Advice by what the line calls."""
+
 _ADVICE: dict[str, str] = {
     "unused": "If it should take part, use it in computing the loss: the very object that is asked "
     "for, not a copy or clone of it. Else do not ask for it.",
     "blocked": "Replace the operation, or pass the gradient past it with a straight-through "
     "estimator: y = x + tf.stop_gradient(f(x) - x).",
-    "integer": "Keep the values floating-point all the way to the loss.",
+    "integer": "Keep the values floating-point all the way to the loss. Where they choose among "
+    "rows, blend the rows instead: tf.matmul(tf.nn.softmax(scores), rows).",
     "not_watched": "Call tape.watch(x) at the start of the tape's block.",
-    "outside_tape": "Move the computation into the `with` block of the tape.",
+    "outside_tape": "Move the computation into the `with` block of the tape, or ask the tape that "
+    "has recorded it.",
     "state": "Use the tensor itself in the loss, and assign it to the variable beside that.",
     "overwritten": "Change a variable in place, with w.assign(...) or w.assign_sub(...), rather "
     "than bind its name anew.",

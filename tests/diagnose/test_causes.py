@@ -65,6 +65,20 @@ def test_advice_fits_the_cause(cause, detail, words):
     assert words in causes.advice(Reason(cause, PLACE, detail))
 
 
+@pytest.mark.parametrize(
+    ("cause", "code", "words"),
+    [
+        ("blocked", "predictions = model.predict(x)", "Call the model itself"),
+        ("state", "self.tracker.update_state(loss)", "keras.losses"),
+        ("state", "scores = tf.Variable(model(x))", "Leave tf.Variable(...) out"),
+        ("state", "copy.assign(weight)", "Use the tensor itself"),
+    ],
+)
+def test_advice_fits_the_line(cause, code, words):
+    place = Where("train.py", 3, code)
+    assert words in causes.advice(Reason(cause, place, "left_tensorflow"))
+
+
 def test_a_second_line_is_named():
     stopped = Reason("stopped", PLACE, "stopped", Where("model.py", 12, "h = encoder(x)"))
     assert "; the computation is at model.py:12" in say(stopped)
