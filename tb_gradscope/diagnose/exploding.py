@@ -66,7 +66,7 @@ def exploding(run: RunHistory, thresholds: Thresholds) -> Iterator[Finding]:
 
 
 def _growth(run: RunHistory, norms: Norms, thresholds: Thresholds) -> Iterator[Finding]:
-    loss, regular = norms.loss, norms.regular
+    loss, regular = norms.loss, norms.regular & _before_the_end(norms)
     logs = log10(norms.norms[regular])
     count = len(logs)
     if count < thresholds.min_records:
@@ -131,6 +131,12 @@ def _growth(run: RunHistory, norms: Norms, thresholds: Thresholds) -> Iterator[F
             "norm": 10 ** float(late[worst]),
         },
     )
+
+
+def _before_the_end(norms: Norms) -> Mask:
+    """Tells which records come before the whole is not finite for good."""
+    finite = np.flatnonzero(np.isfinite(norms.whole))
+    return np.arange(len(norms.whole)) <= (finite[-1] if len(finite) else -1)
 
 
 def _loss_has_grown(norms: Norms, thresholds: Thresholds) -> bool:

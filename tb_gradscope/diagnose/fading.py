@@ -30,8 +30,8 @@ from tb_gradscope.diagnose.thresholds import Thresholds
 from tb_gradscope.format.history import RunHistory
 
 _FALLEN = 0.5  # of what the loss was
-_LIVELY = 0.1  # of how much it varied from batch to batch
-_NOISE = 1e-3  # of the loss itself, what rounding cannot do
+_LIVELY = 0.01  # of how much it varied from batch to batch; learned errors fall like gradients
+_NOISE = 1e-5  # of the loss itself, what rounding cannot do
 _RISEN = 3.0  # deviations
 
 

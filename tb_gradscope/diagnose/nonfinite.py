@@ -123,7 +123,8 @@ def _of_the_loss(loss: LossHistory, step: int) -> str:
     at = np.flatnonzero(loss.steps == step)
     if not len(at):
         return ""
-    value, known = float(loss.loss_values[at[0]]), bool(np.isfinite(loss.loss_values).any())
+    value = float(loss.loss_values[at[0]])
+    known = loss.computed is not None or bool(np.isfinite(loss.loss_values).any())
     if np.isfinite(value):
         return f" The loss itself was still finite ({words.amount(value)})."
     return f" The loss itself was {words.amount(value)}." if known or np.isinf(value) else ""
@@ -140,9 +141,10 @@ def _broken_loss(loss: LossHistory) -> Mask:
 def _loss_alone(loss: LossHistory) -> Iterator[Finding]:
     """Yields a loss that is not finite while its gradients are."""
     known = np.isin(loss.values[:, :, Statistic.STATE], (State.OK, State.ZERO)).any(axis=1)
-    alone = _broken_loss(loss) & ~_broken(loss) & known
-    if not alone.any():
-        return
+    broken = _broken(loss)
+    alone = _broken_loss(loss) & ~broken & known
+    if not alone.any() or broken[np.flatnonzero(alone)[-1] + 1 :].any():
+        return  # or its gradients follow, and that is said
     span = span_of(loss.steps, alone)
     first = float(loss.loss_values[np.flatnonzero(alone)[0]])
     kind: Kind = "nan" if np.isnan(first) else "inf"

@@ -58,7 +58,7 @@ def update_ratio(run: RunHistory, thresholds: Thresholds) -> Iterator[Finding]:
             continue
         weights = optimizer.values[:, columns, Statistic.VARIABLE_NORM].astype(np.float64)
         updates = optimizer.update_norms[:, columns].astype(np.float64)
-        applied = np.nan_to_num(updates).any(axis=1)
+        applied = np.nan_to_num(updates).any(axis=1) | _stands_still(optimizer, columns)
         steps = optimizer.steps[applied]
         if len(steps) < thresholds.min_records:
             continue
@@ -83,6 +83,20 @@ def update_ratio(run: RunHistory, thresholds: Thresholds) -> Iterator[Finding]:
                 )
                 is_early = is_large and not begins and not many
                 yield dataclasses.replace(one, severity="info") if is_early else one
+
+
+def _stands_still(optimizer: OptimizerHistory, columns: list[int]) -> bool:
+    """Tells whether all updates are exactly zero though there is a gradient and a learning rate.
+
+    float32 cannot tell a number from one that is less than 6e-8 of it larger.
+    """
+    gradients = np.nan_to_num(optimizer.values[:, columns, Statistic.NORM])
+    return bool(
+        not np.nan_to_num(optimizer.update_norms[:, columns]).any()
+        and gradients.any(axis=1).all()
+        and (optimizer.learning_rates > 0).all()
+        and optimizer.applied[-1] >= len(optimizer.steps)
+    )
 
 
 def _often(mask: Mask, starts_small: Mask) -> Mask:

@@ -34,6 +34,14 @@ def test_slow_growth_over_many_steps():
     assert 100 < one.evidence["growth"] < 3000
 
 
+def test_growth_that_ends_in_nan():
+    norms = np.geomspace(1, 1e9, 60)[:, None] * histories.noise(60, 2)
+    norms[30:] = np.nan
+    (one,) = found(histories.loss(norms))
+    assert (one.severity, one.span.pattern) == ("error", "from")
+    assert one.span.first < 30
+
+
 def squared_growth():
     return (1 + np.arange(400) / 20)[:, None] ** 2 * histories.noise(400, 1, 0.1)
 

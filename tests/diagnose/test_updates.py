@@ -33,6 +33,13 @@ def test_far_too_small_in_every_record():
     assert not found(histories.noise(50, 3) * [1e-9, 1e-3, 1e-9])
 
 
+def test_updates_too_small_for_the_numbers_to_change():
+    (one,) = found(np.zeros((50, 3)))
+    assert one.severity == "warning"
+    assert not found(np.zeros((50, 3)), learning_rates=np.zeros(50, np.float32))
+    assert not found(np.zeros((50, 3)), applied=np.zeros(50, np.int64))
+
+
 def test_far_too_small_is_only_said_while_the_rate_changes():
     rates = np.linspace(1e-9, 1e-8, 50).astype(np.float32)
     (one,) = found(histories.noise(50, 3) * 1e-9, learning_rates=rates)
