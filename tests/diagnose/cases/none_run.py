@@ -18,7 +18,7 @@ from tb_gradscope.diagnose.judge import findings
 from tests.diagnose.cases import none_held_out, none_third, none_tune
 from tests.diagnose.cases.none_case import Case
 from tests.diagnose.cases.outcome import Outcome, Sought, of_faulty
-from tests.diagnose.cases.said import said
+from tests.diagnose.cases.said import known, said
 
 SETS = {
     "tuned on": none_tune.CASES,
@@ -65,6 +65,7 @@ def runs(cases: Iterable[Case]) -> list[tuple[Case, str]]:
 
 
 def main(names: list[str]) -> None:
+    known(names, (case.name for cases in SETS.values() for case in cases))
     for half, cases in SETS.items():
         for case, mode in runs(cases):
             if names and case.name not in names:

@@ -16,12 +16,12 @@ import keras
 import tb_gradscope as gs
 from tb_gradscope.diagnose.finding import Finding
 from tb_gradscope.diagnose.judge import findings
-from tests.diagnose.cases import none_fourth, none_healthy
+from tests.diagnose.cases import none_fifth, none_fourth, none_healthy
 from tests.diagnose.cases.none_program import Program
 from tests.diagnose.cases.outcome import Outcome, Sought, of_faulty, of_healthy
-from tests.diagnose.cases.said import said
+from tests.diagnose.cases.said import known, said
 
-SETS = {"faulty": none_fourth.CASES, "healthy": none_healthy.CASES}
+SETS = {"faulty": [*none_fourth.CASES, *none_fifth.CASES], "healthy": none_healthy.CASES}
 
 
 def found_in(program: Program, logdir: Path) -> tuple[Finding, ...]:
@@ -73,6 +73,7 @@ def is_healthy(program: Program) -> bool:
 
 
 def main(names: list[str]) -> None:
+    known(names, (one.name for programs in SETS.values() for one in programs))
     for title, programs in SETS.items():
         for program in programs:
             if names and program.name not in names:

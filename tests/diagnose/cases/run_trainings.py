@@ -28,7 +28,7 @@ from tests.diagnose.cases import (
     training,
 )
 from tests.diagnose.cases.outcome import Outcome, Sought, of_faulty, of_healthy
-from tests.diagnose.cases.said import said
+from tests.diagnose.cases.said import known, said
 from tests.diagnose.cases.training import Training
 
 HALVES = {
@@ -86,6 +86,7 @@ def _marked(case: Training, mark: str) -> frozenset[tuple[str, int]]:
 
 
 def main(names: list[str]) -> None:
+    known(names, (case.name for cases in HALVES.values() for case in cases))
     for half, cases in HALVES.items():
         for case in cases:
             if names and case.name not in names:

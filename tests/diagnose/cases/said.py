@@ -8,6 +8,13 @@ from tb_gradscope.diagnose.finding import Finding
 from tests.diagnose.cases.outcome import POINTS, Outcome
 
 
+def known(names: list[str], programs: Iterable[str]) -> None:
+    """Ends the process where a name is none of a program's."""
+    unknown = sorted(set(names) - set(programs))
+    if unknown:
+        raise SystemExit(f"No program {', '.join(unknown)}; without a name, all are run.")
+
+
 def said(name: str, outcome: Outcome, found: Iterable[Finding], all_of_it: bool) -> str:
     """Returns whether a program's outcome is right, what was wrong, and the findings."""
     lines = [f"{'ok   ' if outcome.is_right else 'WRONG'} {name}"]
