@@ -92,7 +92,8 @@ def _stands_still(optimizer: OptimizerHistory, columns: list[int]) -> bool:
     """
     gradients = np.nan_to_num(optimizer.values[:, columns, Statistic.NORM])
     return bool(
-        not np.nan_to_num(optimizer.update_norms[:, columns]).any()
+        len(optimizer.steps)
+        and not np.nan_to_num(optimizer.update_norms[:, columns]).any()
         and gradients.any(axis=1).all()
         and (optimizer.learning_rates > 0).all()
         and optimizer.applied[-1] >= len(optimizer.steps)
