@@ -81,7 +81,10 @@ def _head(run: RunHistory) -> Iterator[str]:
         ]
     )
     steps = _steps([*(loss for loss in run.losses if not loss.traced_only), *run.optimizers])
-    traced = [sentences.labelled(loss) for loss in run.losses if loss.traced_only]
+    # A term of a sum is never differentiated by itself.
+    traced = [
+        sentences.labelled(loss) for loss in run.losses if loss.traced_only and not loss.part_of
+    ]
     if len(steps):
         recorded = sentences.number(len(steps), "step")
         yield f"steps {steps[0]} to {steps[-1]}, {recorded} recorded, {size}"
