@@ -90,7 +90,9 @@ def test_another_fault_is_detected_by_any_alarm():
 
 def test_several_causes_may_be_right_and_no_other_variable():
     sought = dataclasses.replace(MISSING, or_causes=("integer",), no_others=True)
-    assert of_faulty(sought, [finding(cause="integer")]).is_right
+    outcome = of_faulty(sought, [finding(cause="integer")])
+    assert outcome.is_right
+    assert outcome.found == outcome.expected == "none (blocked)"
     assert wrong(of_faulty(sought, [finding(variables=("kernel", "bias"))])) == {"variables"}
 
 

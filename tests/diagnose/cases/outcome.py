@@ -95,7 +95,7 @@ def of_faulty(sought: Sought, found: Sequence[Finding]) -> Outcome:
     right = dict.fromkeys(POINTS, False) if nearest is None else _points(sought, nearest)
     return Outcome(
         expected=expected,
-        found=NOTHING if nearest is None else label(nearest.kind, nearest.cause),
+        found=_found(sought, nearest, right["kind"]),
         detected=nearest is not None,
         kind=right["kind"],
         severity=right["severity"] if sought.severity else None,
@@ -111,6 +111,13 @@ def of_faulty(sought: Sought, found: Sequence[Finding]) -> Outcome:
             and (name := label(one.kind, one.cause)) != expected
         ),
     )
+
+
+def _found(sought: Sought, nearest: Finding | None, is_right: bool) -> str:
+    """Returns the label of what was found; of several causes that are right, the first."""
+    if nearest is None:
+        return NOTHING
+    return label(sought.kind, sought.cause) if is_right else label(nearest.kind, nearest.cause)
 
 
 def _is_said(sought: Sought, one: Finding) -> bool:
