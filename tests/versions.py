@@ -17,6 +17,9 @@ NOT_SUMMED = (
 )
 """What is said of that."""
 
+TENSORBOARD_COUNTS_BATCHES = KERAS >= (3, 7)
+"""Before, `keras.callbacks.TensorBoard` writes the scalars of all batches at step 0."""
+
 
 def requires_keras(version: tuple[int, int], reason: str) -> pytest.MarkDecorator:
     """Skips a test where Keras is older, and says what an older one does instead."""
