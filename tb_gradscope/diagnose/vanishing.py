@@ -1,8 +1,9 @@
 """`vanishing`: gradients that shrink on their way back, layer by layer, to nothing.
 
-Seen: among the kernels (kernels only: biases, normalisation, embeddings and
-attention have scales of their own; those of recurrent cells are compared with
-one another), those near the input have a thousandth of the root mean square of
+Seen: among the kernels (kernels only: normalisation, embeddings and attention have
+scales of their own; those of recurrent cells are compared with one another, and so are
+biases, since with small weights the kernels' gradients lose forwards what the biases'
+lose backwards), those near the input have a thousandth of the root mean square of
 those near the loss, falling steadily with depth; or, without a steady fall, all
 in front of some place have a millionth (the square of it) of all behind, and do not
 grow; or all gradients are so small that not even Adam makes a step of them; or
@@ -40,7 +41,8 @@ from tb_gradscope.format.history import LossHistory, RunHistory
 _FEWEST = 4  # kernels that make a profile
 _STEADY = 0.8  # rank correlation with depth
 _GROWS, _GAIN = 0.9, 3.0  # rank correlation with time, and how many times more
-_SMALL = 1e-4  # of the variable's norm: what is larger still moves it
+_STACKS: tuple[Role, ...] = ("kernel", "recurrent", "bias")
+_SMALL = 5e-4  # of the variable's norm: what is larger still moves it
 
 
 def vanishing(run: RunHistory, thresholds: Thresholds) -> Iterator[Finding]:
@@ -49,9 +51,10 @@ def vanishing(run: RunHistory, thresholds: Thresholds) -> Iterator[Finding]:
         if loss.traced_only or len(loss.steps) < thresholds.min_records:
             continue
         norms = norms_of(loss)
-        stacks = [_columns(run, loss, roles) for roles in (("kernel",), ("recurrent",))]
+        stacks = [_columns(run, loss, (one,)) for one in _STACKS]
         every = _columns(run, loss, ("kernel", "recurrent", "attention"))
-        found = [one for stack in stacks for one in _profile(run, norms, stack, thresholds)]
+        profiles = (_profile(run, norms, stack, thresholds) for stack in stacks)
+        found = next((one for one in profiles if one), [])
         found = found or list(_tiny(run, norms, every, thresholds))
         yield from found or fading(run, norms, every, thresholds)
 
@@ -91,13 +94,8 @@ def _profile(
         return []
     shallow, deep = median(typical[:third]), median(typical[behind:])
     gap = float(deep - shallow)
-    relative = norms.norms[:, columns[:third]] / np.where(
-        norms.weights[:, columns[:third]] > 0, norms.weights[:, columns[:third]], np.nan
-    )
-    if not (
-        gap >= np.log10(thresholds.vanishing)
-        and float(median(median(relative[-len(half) :]))) < _SMALL
-    ):
+    small_enough = _relative(run, norms, columns[:third], len(half)) < _SMALL
+    if gap < np.log10(thresholds.vanishing) or not small_enough:
         return []
     names = names_of(run, loss, columns)
     small = tuple(
@@ -142,6 +140,26 @@ def _profile(
             },
         )
     ]
+
+
+def _relative(run: RunHistory, norms: Norms, columns: list[int], count: int) -> float:
+    """Returns how large the gradients of the kernels of these layers are for the kernels.
+
+    Args:
+      run: of the loss.
+      norms: of the loss.
+      columns: of variables of those layers.
+      count: how many records to look at, the last ones.
+    """
+    loss = norms.loss
+    every = _columns(run, loss, ("kernel", "recurrent"))
+    kernels = [column for column in columns if column in every]
+    if not kernels:
+        layers = {run.variables[loss.variables[column]].layer for column in columns}
+        kernels = [c for c in every if run.variables[loss.variables[c]].layer in layers]
+    weights = norms.weights[-count:, kernels]
+    relative = norms.norms[-count:, kernels] / np.where(weights > 0, weights, np.nan)
+    return float(median(median(relative)))
 
 
 def _grows(rms: Values) -> bool:

@@ -59,6 +59,25 @@ def test_biases_and_embeddings_have_scales_of_their_own():
     assert not found(norms, variables, weights=5.0)
 
 
+def with_biases(kernels):
+    """Six layers whose biases' gradients fall by nine decades, and kernels of such a size."""
+    names = [f"block{i}/{part}" for i in range(6) for part in ("kernel", "bias")]
+    shapes = [(32, 32), (32,)] * 6
+    norms = histories.noise(20, 12) * kernels
+    norms[:, 1::2] = np.logspace(-9, 0, 6) * histories.noise(20, 6)
+    variables = [histories.variable(*one) for one in zip(names, shapes, strict=True)]
+    return found(norms, variables, weights=5.0)
+
+
+def test_biases_that_fall_where_the_kernels_hardly_move():
+    (one,) = with_biases(1e-4)
+    assert one.variables[0] == "block0/bias"
+
+
+def test_biases_that_fall_where_the_kernels_move_are_healthy():
+    assert not with_biases(1.0)
+
+
 def test_next_to_nothing_from_the_first_step_on():
     (one,) = found(histories.noise(20, 2) * 1e-11)
     assert "next to nothing from the first step on" in one.message
