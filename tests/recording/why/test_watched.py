@@ -5,6 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 import tb_gradscope as gs
+from tb_gradscope.diagnose.judge import findings
 
 
 def unrequested(logdir):
@@ -103,3 +104,37 @@ def test_a_step_cut_short_tells_nothing(logdir):
     except RuntimeError:
         pass
     assert unrequested(logdir) == set()
+
+
+def test_an_empty_list_is_told_even_if_the_program_dies_of_it(logdir):
+    w, forgotten = tf.Variable([1.0]), []
+
+    try:
+        with gs.record(logdir, on_error="raise"):
+            with gs.GradientTape() as tape:
+                loss = tf.reduce_sum(w * w)
+            assert tape.gradient(loss, forgotten) == []
+            raise ValueError("not enough values to unpack")
+    except ValueError:
+        pass
+    (run,) = gs.load(logdir).runs.values()
+    (finding,) = findings(run)
+    assert (finding.kind, finding.severity, finding.variables) == ("unrequested", "error", ("w",))
+    assert finding.where.code == "assert tape.gradient(loss, forgotten) == []"
+    assert finding.message == (
+        "loss asks for no gradient at all: the list of variables that gradient() is given is "
+        "empty, and w does not learn."
+    )
+
+
+def test_an_empty_list_is_no_fault_where_another_call_asks(logdir):
+    a, b = tf.Variable([1.0]), tf.Variable([2.0])
+
+    def step():
+        with gs.GradientTape(persistent=True) as tape:
+            loss = tf.reduce_sum(a * b)
+        tape.gradient(loss, [])
+        tape.gradient(loss, [a, b])
+
+    assert train(logdir / "eager", step) == set()
+    assert train(logdir / "graph", step, tf.function) == set()
