@@ -127,7 +127,7 @@ def _severity(zeros: Zeros, thresholds: Thresholds) -> Severity:
         harmless = is_nothing and (fell or bool(zeros.loss.part_of) or not lasting)
     else:
         harmless = zeros.cancel_out or (
-            not lasting and not zeros.has_dead_layer and not zeros.behind
+            not lasting and (zeros.opens if zeros.behind else not zeros.has_dead_layer)
         )
     return "info" if harmless else "warning"
 

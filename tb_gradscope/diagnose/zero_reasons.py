@@ -81,15 +81,25 @@ class Zeros:
     @functools.cached_property
     def behind(self) -> list[str]:
         """Kernels that are all zero and may stand between these variables and the loss."""
+        return [self.run.variables[self.loss.variables[column]].name for column in self._behind]
+
+    @functools.cached_property
+    def opens(self) -> bool:
+        """Whether those learn themselves, as a head does that starts at zero."""
+        states = self.loss.values[-1, :, Statistic.STATE]
+        return all(states[column] == State.OK for column in self._behind)
+
+    @functools.cached_property
+    def _behind(self) -> list[int]:
         if self.span.pattern != "all":
             return []
         norms = self.loss.values[-1, :, Statistic.VARIABLE_NORM]
         between = range(max(self.columns), len(self.loss.variables))
-        variables = [self.run.variables[self.loss.variables[column]] for column in between]
         return [
-            variable.name
-            for column, variable in zip(between, variables, strict=True)
-            if norms[column] == 0 and len(variable.shape) >= 2
+            column
+            for column in between
+            if norms[column] == 0
+            and len(self.run.variables[self.loss.variables[column]].shape) >= 2
         ]
 
     @functools.cached_property
