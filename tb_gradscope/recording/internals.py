@@ -230,6 +230,33 @@ def cluster_task() -> tuple[str, int, list[str]] | None:
         return None
 
 
+def keep_as_one_operation(result: Any, most_bytes: int) -> None:
+    """Lets the `tf.cond` that gave a result run as one operation.
+
+    TensorFlow takes it apart, so that each tensor used inside passes through an
+    operation of its own: a microsecond for each gradient in each step. Without the
+    private names it does.
+
+    Args:
+      result: of the cond.
+      most_bytes: it is taken apart as well where it uses more than so many, or nobody
+        knows how many: one operation holds all it uses until the last is there.
+    """
+    with contextlib.suppress(AttributeError, IndexError, ValueError):
+        operation = result.op
+        while operation.type == "Identity":
+            operation = operation.inputs[0].op
+        if operation.type not in ("If", "StatelessIf"):
+            return
+        numbers = [used for used in operation.inputs if used.dtype != tf.resource]
+        counts = [used.shape.num_elements() for used in numbers]
+        if None not in counts and most_bytes >= sum(
+            count * used.dtype.size for count, used in zip(counts, numbers, strict=True)
+        ):
+            value = tf.compat.v1.AttrValue(b=False)
+            operation._set_attr("_lower_using_switch_merge", value)
+
+
 @contextlib.contextmanager
 def seeds_of_our_own() -> Iterator[None]:
     """Keeps random operations inside from drawing on the program's sequence of seeds.

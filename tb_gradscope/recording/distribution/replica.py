@@ -71,6 +71,11 @@ def device_here() -> str | None:
     return str(devices[internals.replica_index(context) % len(devices)])
 
 
+def is_on_one_device() -> bool:
+    """Tells whether all there is to compute on is one processor: no GPU, no other machine."""
+    return not is_coordinated() and len(tf.config.list_logical_devices()) == 1
+
+
 def is_coordinated() -> bool:
     """Tells whether functions traced here run on other machines, several at once.
 

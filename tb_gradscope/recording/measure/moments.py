@@ -44,7 +44,8 @@ def _moments(gradient: Any, size: Any) -> Any:
     squares, total = 2.0 * tf.nn.l2_loss(real), tf.reduce_sum(real)
     if imaginary is None:
         total_imaginary = tf.zeros_like(total)
-        largest, nonzero = _largest(real), _nonzero(real)
+        largest = tf.maximum(tf.reduce_max(real), -tf.reduce_min(real))
+        nonzero = 2.0 * tf.nn.l2_loss(tf.sign(real))
     else:
         squares += 2.0 * tf.nn.l2_loss(imaginary)
         total_imaginary = tf.reduce_sum(imaginary)
@@ -55,21 +56,11 @@ def _moments(gradient: Any, size: Any) -> Any:
     return tf.stack([tf.cast(number, tf.float32) for number in numbers])
 
 
-def _largest(real: Any) -> Any:
-    # No temporary tensor, unlike abs.
-    return tf.maximum(tf.reduce_max(real), -tf.reduce_min(real))
-
-
-def _nonzero(real: Any) -> Any:
-    # The sum of squared signs: less memory is written than by count_nonzero.
-    return 2.0 * tf.nn.l2_loss(tf.sign(real))
-
-
 _OF: dict[str, Callable[..., Any]] = {"dense": dense, "sparse": sparse}
 
 # Up to so many elements, starting an operation takes longer than what it does.
 _SMALL = 1 << 13
-_WIDTH = 8
+_WIDTH = 64  # narrower rows take longer to sum, wider ones are mostly filled up
 
 
 def is_small(tensor: Any) -> bool:
@@ -133,12 +124,14 @@ def all_moments(parts: list[Part]) -> tuple[Any, ...]:
 
 def _small_moments(gradients: list[Any]) -> list[Any]:
     rows, owners, count = together(gradients)
-    sums = [rows * rows, rows, tf.cast(rows != 0, tf.float32)]
+    squared = rows * rows
+    sums = [squared, rows, tf.cast(rows != 0, tf.float32)]
     summed = tf.math.unsorted_segment_sum(
         tf.stack([tf.reduce_sum(each, 1) for each in sums], 1), owners, count
     )
     squares, total, nonzero = tf.unstack(summed, axis=1)
-    largest = tf.math.unsorted_segment_max(tf.reduce_max(tf.abs(rows), 1), owners, count)
+    # A root gives back what was squared, to the last bit, wherever these moments are trusted.
+    largest = tf.sqrt(tf.math.unsorted_segment_max(tf.reduce_max(squared, 1), owners, count))
     sizes = [gradient.shape.num_elements() for gradient in gradients]
     return [squares, largest, total, tf.zeros_like(total), nonzero, tf.constant(sizes, tf.float32)]
 
@@ -152,8 +145,10 @@ def _large_moments(gradients: list[Any]) -> list[Any]:
 
     squares = 2.0 * stacked(tf.nn.l2_loss)
     total = stacked(tf.reduce_sum)
-    largest = stacked(_largest)  # of nothing: -Inf
-    nonzero = stacked(_nonzero)
+    # No temporary tensor, unlike abs. Of nothing: -Inf.
+    largest = tf.maximum(stacked(tf.reduce_max), -stacked(tf.reduce_min))
+    # The sum of squared signs: less memory is written than by count_nonzero.
+    nonzero = 2.0 * stacked(lambda part: tf.nn.l2_loss(tf.sign(part)))
     size = stacked(lambda part: _size(part))
     return [squares, tf.maximum(largest, 0), total, tf.zeros_like(total), nonzero, size]
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
-from tb_gradscope.recording.measure.moments import is_small, together
 from tb_gradscope.recording.measure.numbers import parts_of
 
 
@@ -23,16 +21,10 @@ class Watched:
     def __init__(self, gradients: list[Any]) -> None:
         self.values = [_values_of(gradient) for gradient in gradients]
 
-    def layout(self, any_shape: bool) -> Hashable:
-        """Returns what a compiled look depends on.
-
-        Args:
-          any_shape: let it serve all shapes; small gradients are not measured together then.
-        """
-        return tuple(
-            None if value is None else (value.dtype, None if any_shape else _shape(value))
-            for value in self.values
-        )
+    @property
+    def layout(self) -> Hashable:
+        """What a compiled look depends on: it serves all shapes."""
+        return tuple(None if value is None else value.dtype for value in self.values)
 
     @property
     def arguments(self) -> list[Any]:
@@ -42,7 +34,7 @@ class Watched:
     @staticmethod
     def signature(layout: Any) -> list[Any]:
         """Returns the specs of `arguments`."""
-        return [tf.TensorSpec(shape, dtype) for dtype, shape in filter(None, layout)]
+        return [tf.TensorSpec(None, dtype) for dtype in layout if dtype is not None]
 
     @classmethod
     def of_arguments(cls, layout: Any, arguments: tuple[Any, ...]) -> Watched:
@@ -50,28 +42,15 @@ class Watched:
         left = iter(arguments)
         return cls([None if each is None else next(left) for each in layout])
 
-    def squared_norms(self) -> Any:
-        """Returns float32 `[gradient]`: 0 for None, not finite where a square overflows too."""
-        there = [index for index, value in enumerate(self.values) if value is not None]
-        small = [index for index in there if is_small(self.values[index])]
-        large = [index for index in there if not is_small(self.values[index])]
-        groups = []
-        if small:
-            rows, owners, count = together([self.values[index] for index in small])
-            groups.append(
-                tf.math.unsorted_segment_sum(tf.reduce_sum(rows * rows, 1), owners, count)
-            )
-        if large:
-            halves = tf.stack([_half_of_squares(self.values[index]) for index in large])
-            groups.append(2.0 * halves)
-        none = [index for index, value in enumerate(self.values) if value is None]
-        if none:
-            groups.append(tf.zeros([len(none)]))
-        squares = tf.concat(groups, 0) if len(groups) > 1 else groups[0]
-        order = np.argsort(small + large + none)
-        if (order == np.arange(len(order))).all():
-            return squares
-        return tf.gather(squares, tf.constant(order, tf.int32))
+    def half_squares(self) -> Any:
+        """Returns half the squared norms, float32 `[gradient]`.
+
+        0 for None, not finite where a square overflows too. Each gradient alone, however
+        small: to put small ones in one tensor first costs as much on few elements, and
+        far more on many.
+        """
+        zero = tf.constant(0.0)
+        return tf.stack([zero if value is None else _half(value) for value in self.values])
 
     def are_finite(self) -> Any:
         """Returns bool `[gradient]`: whether there is no NaN or infinity in it."""
@@ -90,12 +69,7 @@ def _values_of(gradient: Any) -> Any:
     return tf.concat([tf.reshape(part, [-1]) for part in numbers], 0)
 
 
-def _shape(value: Any) -> Any:
-    """Returns the shape of a small tensor; large ones are measured alike, whatever their shape."""
-    return tuple(value.shape) if is_small(value) else None
-
-
-def _half_of_squares(value: Any) -> Any:
+def _half(value: Any) -> Any:
     halves = [tf.nn.l2_loss(part) for part in parts_of(value) if part is not None]
     return tf.cast(halves[0] if len(halves) == 1 else tf.add_n(halves), tf.float32)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ OFF = 0
 AUTO = -1
 
 _DENSE = 128
+_FOREVER = int(np.iinfo(np.int64).max)
 _DOUBLINGS = np.array([_DENSE << k for k in range(40)], np.int64)
 
 
@@ -56,9 +58,24 @@ def doublings_in_graph(call: Any) -> Any:
     return tf.math.count_nonzero(tf.constant(_DOUBLINGS) <= call, dtype=tf.int64)
 
 
-def is_due_in_graph(call: Any, every: Any) -> Any:
-    """The same as `is_due` for int64 scalar tensors, as a bool scalar tensor."""
-    one = tf.constant(1, tf.int64)
-    sparse = tf.bitwise.left_shift(one, doublings_in_graph(call))
-    stride = tf.where(every == AUTO, sparse, tf.maximum(every, one))
-    return tf.logical_and(every != OFF, tf.math.floormod(call, stride) == 0)
+@dataclasses.dataclass(frozen=True)
+class Stride:
+    """A cadence as a graph follows it: few operations, since each step runs them.
+
+    Attributes:
+      calls: from one that is due to the next.
+      rest: that a call which is due leaves when divided by `calls`; -1 if none is.
+      until: the first call from which it is twice as long.
+    """
+
+    calls: int
+    rest: int
+    until: int
+
+    @classmethod
+    def at(cls, call: int, every: int) -> Stride:
+        """Returns the stride at a call."""
+        if every == AUTO:
+            doublings = int(np.count_nonzero(_DOUBLINGS <= call))
+            return cls(1 << doublings, 0, _DENSE << doublings)
+        return cls(1, -1, _FOREVER) if every == OFF else cls(every, 0, _FOREVER)

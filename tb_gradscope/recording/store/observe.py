@@ -63,6 +63,7 @@ class Counted:
       reason: a `Reason`.
       spikes: float32 `[variable]` that a sentinel has judged, None without one.
       glance: what a sentinel has still to judge, None for nothing.
+      turn: of the cadence, to move on where the call is recorded; None in eager code.
     """
 
     recorder: Recorder
@@ -72,6 +73,7 @@ class Counted:
     reason: Any
     spikes: Any = None
     glance: Glance | None = None
+    turn: ring.Turn | None = None
 
 
 def observe(
@@ -119,7 +121,7 @@ def observe(
             looked, tally = look(counted, first, watched)
             counted = dataclasses.replace(looked, spikes=None)
     record(looked, descriptions, payloads, tally=tally)
-    return counted
+    return dataclasses.replace(counted, turn=None)
 
 
 def count(
@@ -200,13 +202,13 @@ def _count_in_graph(
     if recorder.honours_record_if:
         condition = tf.logical_and(internals.should_record_summaries(), condition)
     call = recorder.counter(description.counter).count_in_graph(is_repeat)
-    due = tf.logical_and(
-        slots.is_due(call if calls_to_one == 1 else call // calls_to_one), condition
-    )
+    turn = slots.turn(call, calls_to_one)
+    due = turn.is_due if condition is True else tf.logical_and(turn.is_due, condition)
     now = step.user_step()
     if now is None:
         now = tf.constant(ring.NO_STEP, tf.int64)
-    return Counted(recorder, due, now, call, tf.constant(Reason.CADENCE, tf.int64))
+    cadence_is_why = tf.constant(Reason.CADENCE, tf.int64)
+    return Counted(recorder, due, now, call, cadence_is_why, turn=turn)
 
 
 def _record_in_graph(
@@ -217,9 +219,16 @@ def _record_in_graph(
     rings = [_ring(recorder, description) for description in descriptions]
     label = [counted.step, counted.call, counted.reason]
     if counted.glance is None:
-        ring.record(rings, lambda: _with_spikes(counted, payloads), counted.due, label, tally)
+        ring.record(
+            rings,
+            lambda: _with_spikes(counted, payloads),
+            counted.due,
+            label,
+            tally,
+            turn=counted.turn,
+        )
     else:
-        ring.record_watched(rings, payloads, counted.due, label, counted.glance)
+        ring.record_watched(rings, payloads, counted.due, label, counted.glance, turn=counted.turn)
 
 
 def _with_spikes(counted: Counted, payloads: Payloads) -> Sequence[Any]:
@@ -258,12 +267,11 @@ def look(
         return counted, None
     seen = recorder.series(description).look(watched, counted.call)
     counted = dataclasses.replace(counted, spikes=seen.spikes)
-    reason = int(seen.reason)
-    if reason != NOT_ODD:
+    if seen.reason != NOT_ODD:
         now = step.user_step()
         now = ring.NO_STEP if now is None else now
-        counted = dataclasses.replace(counted, due=True, reason=reason, step=now)
-    return counted, seen.nonfinite.numpy()
+        counted = dataclasses.replace(counted, due=True, reason=seen.reason, step=now)
+    return counted, seen.nonfinite
 
 
 def _glance(

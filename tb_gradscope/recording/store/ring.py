@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from tb_gradscope.recording.distribution.replica import device_here
+from tb_gradscope.recording import internals
+from tb_gradscope.recording.distribution.replica import device_here, is_on_one_device
 from tb_gradscope.recording.measure.squares import Watched
 from tb_gradscope.recording.store import cadence
 from tb_gradscope.recording.store.counter import Counter
@@ -26,6 +27,9 @@ from tb_gradscope.recording.store.sentinel import NOT_ODD, Glance, Sentinel
 _RING_FLOATS = 1 << 20
 _FEWEST, _MOST = 16, 1024
 _LABEL = 3  # step, call, reason; then the tallies
+
+_HELD_BYTES = 1 << 24
+"""Gradients of so many bytes may wait for each other on steps that are not recorded."""
 
 NO_STEP = -(1 << 62)
 """In place of a step where the program keeps none."""
@@ -71,6 +75,25 @@ class Reader(Protocol):
         """Tells whether it goes on emptying it."""
 
 
+@dataclasses.dataclass(frozen=True)
+class Turn:
+    """What the cadence makes of a call, in a graph.
+
+    Attributes:
+      ring: whose cadence it is.
+      number: of the call, as the cadence counts.
+      is_due: bool scalar.
+    """
+
+    ring: Ring
+    number: Any
+    is_due: Any
+
+    def thin_out(self) -> Any:
+        """Moves the cadence on; in a branch that is run if the call is due."""
+        return self.ring.thin_out(self.number)
+
+
 class Ring:
     """A fixed-size buffer in variables, filled in a graph and read by the host.
 
@@ -90,6 +113,7 @@ class Ring:
         self.description = description
         self.sentinel = sentinel
         self._counter = counter
+        self._calls_to_one = 1
         self._reader: weakref.ref[Reader] | None = None
         self._capacity = int(np.clip(_RING_FLOATS // max(width, 1), _FEWEST, _MOST))
         self._seen = 0
@@ -107,12 +131,38 @@ class Ring:
         self._labels = variable([self._capacity, _LABEL + tallies], tf.int64, "labels")
         self._tallies = variable([tallies], tf.int64, "tallies")
         self._written = variable([], tf.int64, "written")
-        self._every = variable([], tf.int64, "every")
+        self._stride = variable([], tf.int64, "stride")
+        self._rest = variable([], tf.int64, "rest")
+        self._until = variable([], tf.int64, "until")
         self._is_watched = variable([], tf.bool, "is_watched")
+        self._set_cadence(0, cadence.OFF)
 
-    def is_due(self, call: Any) -> Any:
-        """Returns whether a call is due: a bool scalar of the graph under construction."""
-        return cadence.is_due_in_graph(call, self._every.read_value())
+    def turn(self, call: Any, calls_to_one: int = 1) -> Turn:
+        """Returns whether a call is due, in the graph under construction.
+
+        Args:
+          call: its number.
+          calls_to_one: the cadence is of so many calls.
+        """
+        self._calls_to_one = calls_to_one
+        number = call if calls_to_one == 1 else call // calls_to_one
+        rest = tf.math.floormod(number, self._stride.read_value())
+        return Turn(self, number, tf.equal(rest, self._rest.read_value()))
+
+    def thin_out(self, number: Any) -> Any:
+        """Lets calls be due half as often from here on, where it is time to, in a graph.
+
+        Only a call that is due comes here; that is when a cadence changes, so that the
+        others need not find out.
+        """
+        until = self._until.read_value()
+        doubles = tf.cast(number >= until, tf.int64)
+        stride = tf.bitwise.left_shift(self._stride.read_value(), doubles)
+        assigned = [
+            self._stride.assign(stride),
+            self._until.assign(tf.bitwise.left_shift(until, doubles)),
+        ]
+        return tf.group(assigned)
 
     def glance(self, condition: Any, watched: Watched, call: Any) -> Glance:
         """Lets the sentinel look where a bool scalar says so, in a graph."""
@@ -156,7 +206,8 @@ class Ring:
         self._tallies.assign(tf.zeros_like(self._tallies) if since is None else since.tallies)
         if self.sentinel is not None and since is None:
             self.sentinel.forget()
-        self._every.assign(every)
+        calls = 0 if since is None else since.calls
+        self._set_cadence(calls // self._calls_to_one, every)
         self._is_watched.assign(is_watched)
 
     def is_read_by(self, reader: Reader) -> bool:
@@ -171,8 +222,14 @@ class Ring:
 
     def stop(self) -> None:
         """Lets nothing more be recorded. On the host thread only."""
-        self._every.assign(cadence.OFF)
+        self._set_cadence(0, cadence.OFF)
         self._is_watched.assign(False)
+
+    def _set_cadence(self, number: int, every: int) -> None:
+        stride = cadence.Stride.at(number, every)
+        self._stride.assign(stride.calls)
+        self._rest.assign(stride.rest)
+        self._until.assign(stride.until)
 
     def position(self) -> Position:
         """Returns how far calls were counted. On the host thread only."""
@@ -213,6 +270,7 @@ def record(
     due: Any,
     label: Sequence[Any],
     tally: Any = None,
+    turn: Turn | None = None,
 ) -> None:
     """Adds to the graph under construction: record the call if it is due.
 
@@ -222,9 +280,18 @@ def record(
       due: bool scalar tensor.
       label: step, number of the call and reason: int64 scalar tensors.
       tally: int64 vector to add to the tallies of the first in every call, or None.
+      turn: what made the call due, to move on; None for what does so elsewhere.
     """
-    tallies = [each.count(tally if each is rings[0] else None) for each in rings]
-    _branch(due, lambda: _put(rings, payloads(), label, tallies))
+    counted = None if tally is None else rings[0].count(tally)
+
+    def put() -> Any:
+        tallies = [
+            counted if counted is not None and each is rings[0] else each.count(None)
+            for each in rings
+        ]
+        return _put(rings, payloads(), label, tallies, turn)
+
+    _branch(due, put)
 
 
 def record_watched(
@@ -233,6 +300,7 @@ def record_watched(
     due: Any,
     label: Sequence[Any],
     glance: Glance,
+    turn: Turn | None = None,
 ) -> None:
     """The same where a sentinel has glanced at the call: also if it judges it odd.
 
@@ -242,6 +310,7 @@ def record_watched(
       due: as for `record`.
       label: as for `record`.
       glance: at the first.
+      turn: as for `record`.
     """
 
     def judge() -> Any:
@@ -254,7 +323,7 @@ def record_watched(
         def put() -> Any:
             first, *others = payloads()
             first = tf.concat([first, seen.spikes], 0)
-            return _put(rings, [first, *others], [step, call, why], tallies)
+            return _put(rings, [first, *others], [step, call, why], tallies, turn)
 
         return tf.cond(tf.logical_or(due, is_odd), put, lambda: tf.constant(0, tf.int64))
 
@@ -265,17 +334,25 @@ def _branch(condition: Any, function: Callable[[], Any]) -> None:
     # In one function that is not inlined: where nothing is recorded, TensorFlow then
     # passes over one operation rather than over each of the branch.
     branch = tf.function(function, autograph=False, experimental_attributes={"_noinline": True})
-    tf.cond(condition, branch, lambda: tf.constant(0, tf.int64))
+    result = tf.cond(condition, branch, lambda: tf.constant(0, tf.int64))
+    # One operation takes its inputs on its own device only.
+    if is_on_one_device():
+        internals.keep_as_one_operation(result, _HELD_BYTES)
 
 
 def _put(
-    rings: Sequence[Ring], payloads: Sequence[Any], label: Sequence[Any], tallies: Sequence[Any]
+    rings: Sequence[Ring],
+    payloads: Sequence[Any],
+    label: Sequence[Any],
+    tallies: Sequence[Any],
+    turn: Turn | None,
 ) -> Any:
     filled = [
         each.put(payload, tf.concat([label, tally], 0))
         for each, payload, tally in zip(rings, payloads, tallies, strict=True)
     ]
-    return tf.add_n(filled)
+    with tf.control_dependencies([] if turn is None else [turn.thin_out()]):
+        return tf.add_n(filled)
 
 
 _live: weakref.WeakSet[Ring] = weakref.WeakSet()

@@ -34,12 +34,11 @@ _MARGIN = float(np.log(3.0))
 
 _ROUTINE = 8  # calls, a power of two, from one that is judged in any case to the next
 
-_SHAPES = 4  # kinds of eager calls with a look of their own; the others share one
-
 _RECORDS = 16  # in the first calls, and as many for each doubling
 _REST = 16  # calls from one spike that is recorded to the next
 
 _SMALLEST, _LARGEST = 1e-37, 3e38  # float32 squares that have a logarithm
+_NOWHERE = np.float32(-1.0)  # as both bounds of a squared norm, which is never negative
 
 _STATES = 5  # mean, how far it strays, calls seen, not finite last, not finite ever
 
@@ -51,14 +50,14 @@ class Glance:
     Attributes:
       sentinel: whose it is.
       watched: the gradients.
-      squares: their squared norms.
+      halves: half their squared norms.
       call: number of the call.
       is_odd: bool scalar: the sentinel must judge this call.
     """
 
     sentinel: Sentinel
     watched: Watched
-    squares: Any
+    halves: Any
     call: Any
     is_odd: Any
 
@@ -75,7 +74,7 @@ class Glance:
 
         def pass_by() -> tuple[Any, Any, Any]:
             nothing = tf.constant(NOT_ODD, tf.int64)
-            return nothing, tf.zeros([1], tf.int64), tf.zeros_like(self.squares)
+            return nothing, tf.zeros([1], tf.int64), tf.zeros_like(self.halves)
 
         return Seen(*tf.cond(self.is_odd, judge, pass_by))
 
@@ -85,8 +84,8 @@ class Seen:
     """What the sentinel makes of a call.
 
     Attributes:
-      reason: int64 scalar: NONFINITE, SPIKE or `NOT_ODD`.
-      nonfinite: int64 `[1]`: 1 where a gradient holds NaN or Inf.
+      reason: int64 scalar: NONFINITE, SPIKE or `NOT_ODD`. Of an eager call a number.
+      nonfinite: int64 `[1]`: 1 where a gradient holds NaN or Inf. Of an eager call an array.
       spikes: float32 `[variable]`: 1 where a norm leaves its range.
     """
 
@@ -126,47 +125,46 @@ class Sentinel:
 
     def glance_if(self, condition: Any, watched: Watched, call: Any) -> Glance:
         """Adds a look to the graph under construction, where a bool scalar says so."""
-        squares, is_odd = tf.cond(
+        halves, is_odd = tf.cond(
             condition,
             lambda: self._glance(watched, call),
             lambda: (tf.zeros([self._count]), tf.constant(False)),
         )
-        return Glance(self, watched, squares, call, is_odd)
+        return Glance(self, watched, halves, call, is_odd)
 
     def look_now(self, watched: Watched, call: int) -> Seen:
         """Looks at an eager call."""
-        layout = watched.layout(any_shape=False)
-        if layout not in self._compiled and len(self._compiled) >= _SHAPES:
-            layout = watched.layout(any_shape=True)
+        layout = watched.layout
         compiled = self._compiled.get(layout)
         if compiled is None:
             compiled = self._compiled[layout] = self._compile(layout)
-        return Seen(*compiled(tf.constant(call, tf.int64), *watched.arguments))
+        numbers, spikes = compiled(tf.constant(call, tf.int64), *watched.arguments)
+        # The program waits here until the gradients are there: once, not for each number.
+        reason, *nonfinite = numbers.numpy()
+        return Seen(int(reason), np.array(nonfinite), spikes)
 
     def _compile(self, layout: Any) -> Any:
-        def look(call: Any, *arguments: Any) -> tuple[Any, Any, Any]:
+        def look(call: Any, *arguments: Any) -> tuple[Any, Any]:
             watched = Watched.of_arguments(layout, arguments)
-            squares, is_odd = self._glance(watched, call)
-            glance = Glance(self, watched, squares, call, is_odd)
-
-            seen = glance.judge_if_odd()
-            return seen.reason, seen.nonfinite, seen.spikes
+            halves, is_odd = self._glance(watched, call)
+            seen = Glance(self, watched, halves, call, is_odd).judge_if_odd()
+            return tf.concat([seen.reason[None], seen.nonfinite], 0), seen.spikes
 
         signature = [tf.TensorSpec([], tf.int64), *Watched.signature(layout)]
         function = tf.function(look, input_signature=signature, autograph=False)
         return HOST.call(function.get_concrete_function)
 
     def _glance(self, watched: Watched, call: Any) -> tuple[Any, Any]:
-        squares = watched.squared_norms()
+        halves = watched.half_squares()
         low, high = tf.unstack(self._bounds.read_value())
-        # Not so where anything is NaN: a gradient, or bounds that are not known yet.
-        is_within = tf.reduce_all((squares - low) * (high - squares) * squares >= 0)
-        is_routine = tf.bitwise.bitwise_and(call, _ROUTINE - 1) == 0
-        return squares, tf.logical_or(tf.logical_not(is_within), is_routine)
+        # NaN is without, too: it equals nothing.
+        is_without = tf.reduce_any(tf.not_equal(tf.clip_by_value(halves, low, high), halves))
+        is_routine = tf.equal(tf.bitwise.bitwise_and(call, _ROUTINE - 1), 0)
+        return halves, tf.logical_or(is_without, is_routine)
 
     def judge(self, glance: Glance) -> Seen:
         """Judges a call in full, in a graph, and moves ranges and bounds."""
-        squares, watched, call = glance.squares, glance.watched, glance.call
+        squares, watched, call = 2.0 * glance.halves, glance.watched, glance.call
         # The square of a large number overflows; it is finite all the same.
         finite = tf.math.is_finite(squares)
         finite = tf.cond(tf.reduce_all(finite), lambda: finite, watched.are_finite)
@@ -215,12 +213,11 @@ class Sentinel:
 
 
 def _bounds(mean: Any, room: Any, is_warm: Any, finite: Any, squares: Any) -> Any:
-    """Returns between which squared norms a call need not be judged: float32 `[2, variable]`."""
-    unknown = np.float32(np.nan)
+    """Returns between which halves a call need not be judged: float32 `[2, variable]`."""
     is_known = is_warm & finite
-    low = tf.where(is_known, tf.exp(2.0 * (mean - room)), unknown)
-    high = tf.where(is_known, tf.exp(2.0 * (mean + room)), unknown)
-    # Zero says nothing of a range, and is within all that are known.
-    is_zero = (squares == 0) & ~is_warm
-    low, high = tf.where(is_zero, 0.0, low), tf.where(is_zero, 0.0, high)
-    return tf.stack([low, high])
+    low = tf.where(is_known, 0.5 * tf.exp(2.0 * (mean - room)), _NOWHERE)
+    high = tf.where(is_known, 0.5 * tf.exp(2.0 * (mean + room)), _NOWHERE)
+    # Zero says nothing of a range. Where it was, it may come again.
+    is_zero = squares == 0
+    low = tf.where(is_zero, 0.0, low)
+    return tf.stack([low, tf.where(is_zero, tf.maximum(high, 0.0), high)])

@@ -1,10 +1,9 @@
-"""When a call is recorded: the same answer in Python and in a graph."""
+"""Which calls are recorded."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from tb_gradscope.recording.store import cadence
 
@@ -12,10 +11,18 @@ CALLS = [0, 1, 2, 127, 128, 129, 130, 255, 256, 260, 511, 512, 1024, 10**6, 2**4
 
 
 @pytest.mark.parametrize("every", [cadence.OFF, cadence.AUTO, 1, 2, 10, 1000])
-def test_the_graph_agrees(every):
-    due = tf.function(cadence.is_due_in_graph)
-    found = [bool(due(tf.constant(call, tf.int64), tf.constant(every, tf.int64))) for call in CALLS]
-    assert found == [cadence.is_due(call, every) for call in CALLS]
+def test_strides_agree(every):
+    for call in CALLS:
+        stride = cadence.Stride.at(call, every)
+        assert (call % stride.calls == stride.rest) == cadence.is_due(call, every)
+
+
+def test_a_stride_lasts_until_it_doubles():
+    for call in (0, 127, 128, 300, 5000):
+        stride = cadence.Stride.at(call, cadence.AUTO)
+        assert cadence.Stride.at(stride.until - 1, cadence.AUTO) == stride
+        twice = cadence.Stride.at(stride.until, cadence.AUTO)
+        assert (twice.calls, twice.until) == (2 * stride.calls, 2 * stride.until)
 
 
 def test_auto_is_dense_then_ever_sparser():

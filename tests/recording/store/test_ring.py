@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tb_gradscope.recording.distribution.replica import is_on_one_device
 from tb_gradscope.recording.store import cadence, ring
 from tb_gradscope.recording.store.counter import Counter
 from tb_gradscope.recording.store.host import HOST
@@ -34,7 +35,8 @@ def record(buffers, counter, payloads):
     """Adds a call of its own step to the graph under construction."""
     call = counter.count_in_graph(False)
     label = [tf.constant(ring.NO_STEP, tf.int64), call, tf.constant(0, tf.int64)]
-    ring.record(buffers, payloads, buffers[0].is_due(call), label)
+    turn = buffers[0].turn(call)
+    ring.record(buffers, payloads, turn.is_due, label, turn=turn)
 
 
 def filler(buffer, counter, **options):
@@ -76,6 +78,36 @@ def test_it_goes_round(made):
         assert calls == list(range(start, start + 500))
         assert [payload[0] for payload in payloads] == calls
         assert lost == 0
+
+
+@pytest.mark.parametrize("every", [cadence.OFF, cadence.AUTO, 1, 2, 10, 1000])
+@pytest.mark.parametrize("since", [0, 3, 1000])
+def test_a_graph_follows_the_cadence(every, since, made):
+    """From wherever a recorder let go before."""
+    buffer, counter = made
+    fill = filler(buffer, counter)
+    position = ring.Position(since, np.zeros(0, np.int64))
+    HOST.call(lambda: buffer.hand_to(READER, every, position))
+    found = []
+    for _ in range(0, 3000, 500):
+        fill(tf.zeros([500]))
+        found += read(buffer)[1]
+    assert found == [n for n in range(since, since + 3000) if cadence.is_due(n, every)]
+
+
+@pytest.mark.skipif(not is_on_one_device(), reason="there is more than one device")
+@pytest.mark.parametrize(("elements", "waits"), [(1000, True), (1 << 23, False), (None, False)])
+def test_large_gradients_need_not_wait_for_each_other(elements, waits, made):
+    """The branch that records is one operation, or one for each tensor that it uses."""
+    buffer, counter = made
+
+    @tf.function(autograph=False)
+    def step(gradient):
+        record([buffer], counter, lambda: [tf.fill([4], tf.reduce_sum(gradient))])
+
+    graph = step.get_concrete_function(tf.TensorSpec([elements])).graph
+    (branch,) = [one for one in graph.get_operations() if one.type == "If"]
+    assert branch.get_attr("_lower_using_switch_merge") == (not waits)
 
 
 def test_what_is_overwritten_is_counted(made):
