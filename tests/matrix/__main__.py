@@ -52,9 +52,9 @@ def main(arguments: list[str] | None = None) -> int:
             ran += 1
         say(f"{cell.name}: {result}")
         rows.append(f"| {' | '.join([cell.name, *shown, result])} |")
+        if options.markdown:  # a cell may take half an hour, and the next one be interrupted
+            options.markdown.write_text("\n".join(rows) + "\n", encoding="utf-8")
     print("\n".join(rows))
-    if options.markdown:
-        options.markdown.write_text("\n".join(rows) + "\n", encoding="utf-8")
     return int(failed or not ran)
 
 
