@@ -19,6 +19,7 @@ from tb_gradscope.diagnose.judge import findings
 from tests.diagnose.cases import (
     faults_held_out,
     faults_third,
+    faults_third_balance,
     faults_third_still,
     faults_tune,
     healthy_held_out,
@@ -39,6 +40,7 @@ HALVES = {
         *healthy_third_lively.CASES,
         *faults_third.CASES,
         *faults_third_still.CASES,
+        *faults_third_balance.CASES,
     ],
 }
 
