@@ -23,6 +23,7 @@ import numpy as np
 from tb_gradscope.diagnose import words
 from tb_gradscope.diagnose.finding import Finding, Kind, Pattern, Severity, Span, where
 from tb_gradscope.diagnose.norms import Mask, names_of, norms_of
+from tb_gradscope.diagnose.roles import role
 from tb_gradscope.diagnose.spans import span_of, spans_in
 from tb_gradscope.diagnose.thresholds import Thresholds
 from tb_gradscope.format.history import LossHistory, Place, RunHistory
@@ -107,7 +108,7 @@ def _finding(run: RunHistory, loss: LossHistory, onset: _Onset, other: _Onset | 
         variables=names,
         span=span,
         message=text + (f" {spread}" if spread else ""),
-        advice=_advice(loss, names[-1], bool(finite), onset),
+        advice=_advice(run, loss, names[-1], bool(finite), onset),
         where=where(_computed(loss, onset.step)),
         evidence={
             "threshold": None,
@@ -255,7 +256,23 @@ def _has_leapt(loss: LossHistory, step: int) -> bool:
     return len(values) > 1 and bool(0 < _LEAPT * values[0] <= values[-1] < np.inf)
 
 
-def _advice(loss: LossHistory, reached: str, some_finite: bool, onset: _Onset) -> str:
+def _fed(run: RunHistory, loss: LossHistory, onset: _Onset) -> str:
+    """Returns the layer that was fed with it: its bias is finite, its kernel is not, else ""."""
+    at = np.flatnonzero(loss.steps == onset.step)
+    kernel = run.variables[loss.variables[onset.columns[-1]]]
+    if not len(at) or not kernel.layer or role(kernel) != "kernel":
+        return ""
+    states = loss.values[at[0], :, Statistic.STATE]
+    for column, position in enumerate(loss.variables.tolist()):
+        one = run.variables[position]
+        if one.layer == kernel.layer and role(one) == "bias" and states[column] == State.OK:
+            return kernel.layer
+    return ""
+
+
+def _advice(
+    run: RunHistory, loss: LossHistory, reached: str, some_finite: bool, onset: _Onset
+) -> str:
     whole = norms_of(loss).whole[loss.steps < onset.step]
     whole = whole[np.isfinite(whole) & (whole > 0)]
     grew = len(whole) >= _BEFORE and whole[-1] >= _GROWN * np.median(whole[: len(whole) // 2])
@@ -265,6 +282,11 @@ def _advice(loss: LossHistory, reached: str, some_finite: bool, onset: _Onset) -
             "up), and clip with gs.clip_by_global_norm."
         )
     word = onset.word
+    if layer := _fed(run, loss, onset):
+        return (
+            f"What {layer} was given is not finite, for its bias still is: look at the data of "
+            f"step {onset.step}, or at what is computed in front of that layer."
+        )
     if some_finite:
         return (
             f"Look at what stands between {reached} and the loss: a log, a division, a sqrt or a "

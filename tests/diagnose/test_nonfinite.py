@@ -151,3 +151,16 @@ def test_the_line_is_that_of_the_loss_where_the_loss_itself_is_not_finite(value,
     norms[12:], values[12:] = NAN, value
     (one,) = found(histories.loss(norms, loss_values=values, computed=histories.COMPUTED))
     assert one.where.line == line
+
+
+def test_a_layer_that_was_fed_with_it():
+    shapes = {"kernel": (8, 8), "bias": (8,)}
+    variables = [histories.variable(f"dense/{name}", shape) for name, shape in shapes.items()]
+    norms = histories.noise(20, 2)
+    norms[12, 0] = NAN
+    (one,) = found(histories.loss(norms), variables=variables)
+    assert one.advice.startswith("What dense was given is not finite, for its bias still is")
+    assert "the data of step 12" in one.advice
+    norms[12, 1] = NAN
+    (one,) = found(histories.loss(norms), variables=variables)
+    assert "look at the loss itself" in one.advice

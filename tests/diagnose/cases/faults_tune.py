@@ -15,7 +15,7 @@ CASES = Trainings()
 
 
 @CASES(
-    Expected("nan", "loss", first=(17, 17), mark="# <-- loss"),
+    Expected("nan", "loss", first=(17, 17)),
     steps=40,
     reported="a NaN in the data",
 )
