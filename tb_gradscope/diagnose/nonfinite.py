@@ -266,7 +266,7 @@ def _fed(run: RunHistory, loss: LossHistory, onset: _Onset) -> str:
     for column, position in enumerate(loss.variables.tolist()):
         one = run.variables[position]
         if one.layer == kernel.layer and role(one) == "bias" and states[column] == State.OK:
-            return kernel.layer
+            return str(kernel.layer)
     return ""
 
 
