@@ -31,7 +31,11 @@ def report(python: str | os.PathLike[str], log: str) -> str:
     """Returns what the `tb-gradscope report` beside a Python prints."""
     command = [os.path.join(os.path.dirname(python), "tb-gradscope"), "report", log]
     environment = {**os.environ, "COLUMNS": "100"}
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    # It names files as they are seen from where it is called.
+    here = os.path.dirname(log)
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=True, env=environment, cwd=here
+    )
     return done.stdout
 
 
