@@ -12,7 +12,9 @@ Of domination the smaller loss says nothing: with a thousandth of the other's no
 it takes no part in what the shared variables learn.
 
 Neither is a warning in the first records, where a loss may still start at its
-minimum (a divergence, a penalty), nor domination that is over in the second half.
+minimum (a divergence, a penalty), nor domination that is over in the second half, nor
+that of a penalty: weight decay, told by a gradient that is the variables themselves
+times one number, and what the layers of a Keras model add. These are meant to be small.
 
 Try: weights that bring the norms within a factor of ten (GradNorm, arXiv
 1711.02257), separate heads or optimizers, or projecting one gradient off the other
@@ -30,12 +32,19 @@ from tb_gradscope.diagnose.finding import Finding, Severity, where
 from tb_gradscope.diagnose.norms import Values, median
 from tb_gradscope.diagnose.spans import span_of
 from tb_gradscope.diagnose.thresholds import Thresholds
-from tb_gradscope.format.history import CosineHistory, LossHistory, RunHistory, Steps
+from tb_gradscope.format.history import (
+    PENALTIES,
+    CosineHistory,
+    LossHistory,
+    RunHistory,
+    Steps,
+)
 from tb_gradscope.format.statistics import Statistic
 
 _MATTERS = 0.1  # ratio of norms from which on a conflict can change anything
 _STRONG = -0.7
 _SURE = 20  # records: a divergence or penalty that starts at its minimum has grown by then
+_SAME = 0.01  # how far one number may stray, that gradients are of their variables
 
 
 def balance(run: RunHistory, thresholds: Thresholds) -> Iterator[Finding]:
@@ -73,13 +82,17 @@ class _Shared:
         ]
         self.names = tuple(run.variables[position].name for position in positions)
         self.steps = common
-        self.norms = np.stack([_norms_at(loss, common, positions) for loss in self.losses])
+        self.norms, weights = (
+            np.stack([_at(statistic, loss, common, positions) for loss in self.losses])
+            for statistic in (Statistic.NORM, Statistic.VARIABLE_NORM)
+        )
         columns = [pair.variables.tolist().index(position) for position in positions]
         rows = np.searchsorted(pair.steps, common)
         self.cosines = pair.cosines[np.ix_(rows, columns)].astype(np.float64)
         there = np.isfinite(self.cosines) & np.isfinite(self.norms).all(axis=0)
         self.norms = np.where(there, self.norms, 0)
         self.cosines = np.where(there, self.cosines, 0)
+        self._weights = weights
 
     @property
     def whole(self) -> Values:
@@ -94,12 +107,23 @@ class _Shared:
         product = self.whole[0] * self.whole[1]
         return np.where(product > 0, dots / np.where(product > 0, product, 1), np.nan)
 
+    def is_decay(self, index: int) -> bool:
+        """Tells a loss whose gradient is, as far as norms show, its variables times one number."""
+        weights, norms = self._weights[index], self.norms[index]
+        known = (weights > 0) & (norms > 0)
+        if not known.any():
+            return False
+        # Numbers that never move show nothing, unless several agree.
+        moves = np.ptp(weights[known]) > 2 * _SAME * np.max(weights[known])
+        factors = norms[known] / weights[known]
+        return bool(moves and np.ptp(factors) <= _SAME * np.max(factors))
 
-def _norms_at(loss: LossHistory, steps: Steps, positions: list[int]) -> Values:
+
+def _at(statistic: Statistic, loss: LossHistory, steps: Steps, positions: list[int]) -> Values:
     where_is = {position: column for column, position in enumerate(loss.variables.tolist())}
     columns = [where_is[position] for position in positions]
     at = loss.values[np.searchsorted(loss.steps, steps)]
-    return at[:, columns, Statistic.NORM].astype(np.float64)
+    return at[:, columns, statistic].astype(np.float64)
 
 
 def _conflict(shared: _Shared, thresholds: Thresholds) -> Iterator[Finding]:
@@ -160,7 +184,9 @@ def _domination(shared: _Shared, thresholds: Thresholds) -> Iterator[Finding]:
     ratio = float(10 ** abs(typical))
     span = span_of(shared.steps[there], above)
     lately = abs(float(median(logs[len(logs) // 2 :]))) >= np.log10(thresholds.domination)
-    severity: Severity = "warning" if len(logs) >= _SURE and lately else "info"
+    is_penalty = small.name in PENALTIES or shared.is_decay(little)
+    is_sure = len(logs) >= _SURE and lately and not is_penalty
+    severity: Severity = "warning" if is_sure else "info"
     yield Finding(
         kind="domination",
         severity=severity,

@@ -12,6 +12,9 @@ from tb_gradscope.format.packing import Counts, Floats
 Steps = npt.NDArray[np.int64]
 Times = npt.NDArray[np.float64]
 
+PENALTIES = ("add_loss", "regularization")
+"""Losses in `model.fit` of what layers add by `add_loss`, and of their regularizers."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Place:

@@ -76,3 +76,30 @@ def test_domination_that_passes_is_only_said():
     assert not found(0.0, ratio=ratio)
     ratio[25:42:2] = 1100
     assert not any(one.severity == "warning" for one in found(0.0, ratio=ratio))
+
+
+def drowned_penalty(weights, name="decay", factor=1e-6, noise=0.0):
+    """Losses of which the smaller one's gradients are the variables times one number."""
+    strays = 1 + noise * histories.noise(*weights.shape, seed=2)
+    one = histories.loss(histories.noise(*weights.shape), name="data", weights=weights)
+    other = histories.loss(factor * weights * strays, name=name, weights=weights)
+    pairs = [histories.cosines("data", name, np.zeros(weights.shape))]
+    (found,) = balance(histories.run(one, other, cosines=pairs), Thresholds())
+    return found.kind, found.severity
+
+
+def test_weight_decay_is_meant_to_be_small():
+    weights = np.linspace(1.0, [1.5, 2.0, 3.0], 50)
+    assert drowned_penalty(weights) == ("domination", "info")
+
+
+def test_what_only_resembles_weight_decay_is_drowned():
+    weights = np.linspace(1.0, [1.5, 2.0, 3.0], 50)
+    assert drowned_penalty(weights, noise=0.2) == ("domination", "warning")
+    assert drowned_penalty(np.ones((50, 1))) == ("domination", "warning")
+
+
+@pytest.mark.parametrize("name", ["add_loss", "regularization"])
+def test_what_layers_add_is_meant_to_be_small(name):
+    weights = np.ones((50, 2))
+    assert drowned_penalty(weights, name) == ("domination", "info")

@@ -13,6 +13,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tb_gradscope.format.history import PENALTIES
 from tb_gradscope.recording import internals
 from tb_gradscope.recording.failure import contained
 from tb_gradscope.recording.keras import internals as keras_internals
@@ -20,7 +21,7 @@ from tb_gradscope.recording.keras.shared import WhileNeeded
 from tb_gradscope.recording.parts.parts_of_sum import known_sums
 from tb_gradscope.recording.parts.passes import Target
 
-ADD_LOSS, REGULARIZATION = "add_loss", "regularization"
+ADD_LOSS, REGULARIZATION = PENALTIES
 
 _NOTHING = object()
 
