@@ -92,7 +92,7 @@ def find_caller() -> Caller:
         # of our own frames are not the program's.
         return Caller(eval("frame()", {"frame": sys._getframe}, {}), "<unknown>", 0, "", "")
     shown: FrameType | None = frame
-    while shown is not None and is_keras(shown):
+    while shown is not None and (is_keras(shown) or _is_converted_library(shown)):
         shown = outer_frame(shown)
     if shown is None:  # a thread that Keras or TensorFlow started
         known = _where_called.get()
@@ -243,6 +243,16 @@ def is_keras(frame: FrameType) -> bool:
 
 def _is_library(file: str) -> bool:
     return file.startswith(_LIBRARIES) or file.startswith("<frozen ") or file in _PYTHON
+
+
+def _is_converted_library(frame: FrameType) -> bool:
+    """Tells whether a frame runs code of TensorFlow's that autograph has converted.
+
+    That of TensorFlow 2.16 converts how replicas are run.
+    """
+    file = frame.f_code.co_filename
+    origin = internals.source_of_converted(file, frame.f_lineno) if _GENERATED in file else None
+    return origin is not None and _is_library(origin[0])
 
 
 def _is_cell(file: str) -> bool:
