@@ -53,7 +53,7 @@ def signature(kind: str, dtype: Any) -> list[Any]:
     return [tf.TensorSpec(None, dtype), *(rest if kind == "sparse" else [])]
 
 
-def apply(function: Callable[..., Any], part: Part, inline: bool = True) -> Any:
+def apply(function: Callable[..., Any], part: Part) -> Any:
     """Calls a function of a part's arguments, traced once for all shapes and graphs.
 
     A graph holds one call of it for each gradient rather than its twenty
@@ -62,17 +62,11 @@ def apply(function: Callable[..., Any], part: Part, inline: bool = True) -> Any:
     Args:
       function: of the arguments.
       part: the gradient.
-      inline: let TensorFlow put the function's operations into the graph later.
     """
-    return _traced(function, part.kind, part.dtype, inline)(*part.arguments)
+    return _traced(function, part.kind, part.dtype)(*part.arguments)
 
 
 @functools.cache
-def _traced(function: Callable[..., Any], kind: str, dtype: Any, inline: bool) -> Any:
-    traced = tf.function(
-        function,
-        input_signature=signature(kind, dtype),
-        autograph=False,
-        experimental_attributes=None if inline else {"_noinline": True},
-    )
+def _traced(function: Callable[..., Any], kind: str, dtype: Any) -> Any:
+    traced = tf.function(function, input_signature=signature(kind, dtype), autograph=False)
     return HOST.call(traced.get_concrete_function)

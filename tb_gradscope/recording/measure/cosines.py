@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from tb_gradscope.recording.measure.arguments import ARGUMENTS, Part, part_of, signature
 from tb_gradscope.recording.measure.moments import is_small, together
-from tb_gradscope.recording.measure.products import spread, vectors
+from tb_gradscope.recording.measure.products import Rows, from_products, spread, vectors
 from tb_gradscope.recording.store.description import ABSENT_MARK
 from tb_gradscope.recording.store.host import HOST
 
@@ -91,7 +91,23 @@ def _cosines(columns: list[Column]) -> Any:
 
 
 def _of_shared(columns: list[Column], there: Any) -> Any:
-    products = _products(columns, there)
+    """Returns float32 `[variable, loss, loss]`; anything where one has no gradient."""
+    are_small = np.array([_are_small(column) for column in columns])
+    rows = _rows([columns[i] for i in np.flatnonzero(are_small)]) if are_small.any() else None
+    others = np.flatnonzero(~are_small)
+    order = np.argsort(np.argsort(~are_small, kind="stable")).astype(np.int32)
+
+    def in_order(of_small: Any, of_others: list[Any]) -> Any:
+        groups = [] if of_small is None else [of_small]
+        groups += [
+            spread(one, there[index])[None] for index, one in zip(others, of_others, strict=True)
+        ]
+        return tf.gather(tf.concat(groups, 0), order)
+
+    products = in_order(
+        rows and rows.products(),
+        [vectors(_present(columns[index]), tf.float32).products() for index in others],
+    )
     own = tf.linalg.diag_part(products)
     trusted = ~there | ((own > _SAFE_MIN) & (own < _SAFE_MAX))
 
@@ -100,31 +116,18 @@ def _of_shared(columns: list[Column], there: Any) -> Any:
         return products / (length[:, :, None] * length[:, None, :])
 
     def careful() -> Any:
-        return tf.stack(
-            [spread(_carefully(c), mask) for c, mask in zip(columns, there, strict=True)]
+        return in_order(
+            rows and rows.careful_cosines(), [_carefully(columns[index]) for index in others]
         )
 
     return tf.cond(tf.reduce_all(trusted), fast, careful)
-
-
-def _products(columns: list[Column], there: Any) -> Any:
-    """Returns float32 `[variable, loss, loss]`, 0 where there is no gradient."""
-    is_together = np.array([_are_small(column) for column in columns])
-    groups = []
-    if is_together.any():
-        groups.append(_small_products([columns[i] for i in np.flatnonzero(is_together)]))
-    for index in np.flatnonzero(~is_together):
-        of_one = vectors(_present(columns[index]), tf.float32).products()
-        groups.append(spread(of_one, there[index])[None])
-    order = np.argsort(np.argsort(~is_together, kind="stable"))
-    return tf.gather(tf.concat(groups, 0), order.astype(np.int32))
 
 
 def _are_small(column: Column) -> bool:
     return all(part.kind == "dense" and is_small(part.arguments[0]) for part in _present(column))
 
 
-def _small_products(columns: list[Column]) -> Any:
+def _rows(columns: list[Column]) -> Rows:
     of_losses = []
     for of_loss in zip(*columns, strict=True):
         tensors = [
@@ -133,10 +136,7 @@ def _small_products(columns: list[Column]) -> Any:
         ]
         rows, owners, count = together(tensors)
         of_losses.append(rows)
-    rows = tf.stack(of_losses, 1)
-    # Not matmul: some devices round its operands, which shows in few elements.
-    products = tf.reduce_sum(rows[:, :, None, :] * rows[:, None, :, :], -1)
-    return tf.math.unsorted_segment_sum(products, owners, count)
+    return Rows(tf.stack(of_losses, 1), owners, count)
 
 
 def _present(column: Column) -> list[Part]:
@@ -153,9 +153,7 @@ def _carefully(column: Column) -> Any:
 def _careful(layout: Layout) -> Any:
     def function(*arguments: Any) -> Any:
         parts = _present(_column(layout, iter(arguments)))
-        products = vectors(parts, tf.float64).scaled().products()
-        length = tf.sqrt(tf.linalg.diag_part(products))
-        return tf.cast(products / (length[:, None] * length[None, :]), tf.float32)
+        return from_products(vectors(parts, tf.float64).scaled().products())
 
     # Not inlined: it is hardly ever needed, and a graph of it takes long to optimize.
     traced = tf.function(

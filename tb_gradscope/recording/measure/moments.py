@@ -6,6 +6,7 @@ longer than what it does to a few numbers.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,7 @@ import tensorflow as tf
 from tb_gradscope.format.statistics import State, Statistic
 from tb_gradscope.recording.measure.arguments import Part, apply
 from tb_gradscope.recording.measure.numbers import norm, parts_of, summed_rows
+from tb_gradscope.recording.store.host import HOST
 
 # Beyond these magnitudes float32 squares overflow, or fall among the denormals.
 _SAFE_MAX, _SAFE_MIN = 1e18, 1e-18
@@ -82,15 +84,31 @@ def together(tensors: list[Any]) -> tuple[Any, Any, int]:
       filled up with zeros, which change no sum; the tensor that each row is
       part of, int32 `[row]`; how many tensors there are.
     """
-    pieces, owners = [], []
-    for owner, tensor in enumerate(tensors):
-        count = tensor.shape.num_elements()
-        pieces.append(tf.cast(tf.reshape(tensor, [-1]), tf.float32))
-        if count % _WIDTH:
-            pieces.append(np.zeros(-count % _WIDTH, np.float32))
-        owners.append(np.full(-(-count // _WIDTH), owner, np.int32))
-    rows = tf.reshape(tf.concat(pieces, 0), [-1, _WIDTH])
-    return rows, tf.constant(np.concatenate(owners)), len(tensors)
+    layout = tuple((tensor.dtype, tuple(tensor.shape)) for tensor in tensors)
+    lengths = [-(-tensor.shape.num_elements() // _WIDTH) for tensor in tensors]
+    owners = np.repeat(np.arange(len(tensors), dtype=np.int32), lengths)
+    return _in_rows(layout)(*tensors), tf.constant(owners), len(tensors)
+
+
+@functools.lru_cache(maxsize=256)
+def _in_rows(layout: tuple[Any, ...]) -> Any:
+    """Returns what puts tensors of these types and shapes in rows.
+
+    Traced once for all losses and graphs: a reshape for each tensor and place is
+    most of what there is to trace.
+    """
+
+    def function(*tensors: Any) -> Any:
+        pieces: list[Any] = []
+        for tensor in tensors:
+            pieces.append(tf.cast(tf.reshape(tensor, [-1]), tf.float32))
+            if left := -tensor.shape.num_elements() % _WIDTH:
+                pieces.append(np.zeros(left, np.float32))
+        return tf.reshape(tf.concat(pieces, 0), [-1, _WIDTH])
+
+    signature = [tf.TensorSpec(shape, dtype) for dtype, shape in layout]
+    traced = tf.function(function, input_signature=signature, autograph=False)
+    return HOST.call(traced.get_concrete_function)
 
 
 def all_moments(parts: list[Part]) -> tuple[Any, ...]:

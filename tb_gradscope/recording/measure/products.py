@@ -57,6 +57,44 @@ class Vectors:
         return Vectors(dense, rows, self.is_dense)
 
 
+@dataclasses.dataclass(frozen=True)
+class Rows:
+    """The gradients of many small variables, all dense.
+
+    Attributes:
+      rows: float32 `[row, loss, width]`, each variable begins a row of its own.
+      owners: the variable that each row is of, int32 `[row]`.
+      count: of variables.
+    """
+
+    rows: Any
+    owners: Any
+    count: int
+
+    def products(self) -> Any:
+        """Returns the scalar products, `[variable, loss, loss]`."""
+        return self._products(self.rows)
+
+    def careful_cosines(self) -> Any:
+        """Returns the cosines in float64 of scaled values; NaN where one is zero or not finite."""
+        rows = tf.cast(self.rows, tf.float64)
+        largest = tf.math.unsorted_segment_max(
+            tf.reduce_max(tf.abs(rows), 2), self.owners, self.count
+        )
+        return from_products(self._products(rows / tf.gather(largest, self.owners)[:, :, None]))
+
+    def _products(self, rows: Any) -> Any:
+        # Not matmul: some devices round its operands, which shows in few elements.
+        products = tf.reduce_sum(rows[:, :, None, :] * rows[:, None, :, :], -1)
+        return tf.math.unsorted_segment_sum(products, self.owners, self.count)
+
+
+def from_products(products: Any) -> Any:
+    """Returns float32 cosines out of scalar products, `[..., loss, loss]` both."""
+    length = tf.sqrt(tf.linalg.diag_part(products))
+    return tf.cast(products / (length[..., :, None] * length[..., None, :]), tf.float32)
+
+
 def vectors(parts: list[Part], dtype: Any) -> Vectors:
     """Returns the gradients of one variable as vectors of `dtype`."""
     is_dense = np.array([part.kind == "dense" for part in parts])

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
+from tb_gradscope.recording.measure.moments import is_small, together
 from tb_gradscope.recording.measure.numbers import parts_of
 
 
@@ -54,9 +56,20 @@ class Watched:
 
     def are_finite(self) -> Any:
         """Returns bool `[gradient]`: whether there is no NaN or infinity in it."""
-        return tf.stack(
-            [tf.constant(True) if value is None else _is_finite(value) for value in self.values]
-        )
+        small = [i for i, v in enumerate(self.values) if v is not None and is_small(v)]
+        other = [i for i in range(len(self.values)) if i not in set(small)]
+        groups = []
+        if small:
+            rows, owners, count = together([self.values[index] for index in small])
+            finite = tf.cast(tf.reduce_all(tf.math.is_finite(rows), 1), tf.int32)
+            groups.append(tf.math.unsorted_segment_min(finite, owners, count) > 0)
+        if other:
+            values = [self.values[index] for index in other]
+            groups.append(
+                tf.stack([tf.constant(True) if v is None else _is_finite(v) for v in values])
+            )
+        order = np.argsort(small + other).astype(np.int32)
+        return tf.gather(tf.concat(groups, 0), order)
 
 
 def _values_of(gradient: Any) -> Any:

@@ -11,6 +11,8 @@ IndexedSlices that have the same index are summed first, as an optimizer does.
 from __future__ import annotations
 
 import functools
+import itertools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -61,9 +63,7 @@ def _statistics(parts: list[Part | None], values: list[Any]) -> Any:
         rows = tf.cond(
             tf.reduce_all(trusted),
             lambda: fast,
-            lambda: tf.where(
-                trusted[:, None], fast, tf.stack([_carefully(part) for part in known])
-            ),
+            lambda: tf.where(trusted[:, None], fast, _carefully(known)),
         )
     there = np.array([part is not None for part in parts])
     if known and not there.all():
@@ -76,10 +76,29 @@ def _statistics(parts: list[Part | None], values: list[Any]) -> Any:
     return tf.concat([rows[:, : Statistic.VARIABLE_NORM], norms[:, None]], 1)
 
 
-def _carefully(part: Part) -> Any:
+def _carefully(parts: list[Part]) -> Any:
+    """Returns the careful statistics of each part, float32 `[part, statistic]`."""
+    function = _careful(tuple((part.kind, part.dtype) for part in parts))
+    return function(*(argument for part in parts for argument in part.arguments))
+
+
+@functools.lru_cache(maxsize=256)
+def _careful(layout: tuple[tuple[str, Any], ...]) -> Any:
+    of: dict[str, Callable[..., Any]] = {"dense": careful.dense, "sparse": careful.sparse}
+
+    def function(*arguments: Any) -> Any:
+        left = iter(arguments)
+        parts = [Part(*kind, list(itertools.islice(left, ARGUMENTS[kind[0]]))) for kind in layout]
+        return tf.stack([apply(of[part.kind], part) for part in parts])
+
     # Not inlined: it is hardly ever needed, and a graph of it takes long to optimize.
-    function = careful.sparse if part.kind == "sparse" else careful.dense
-    return apply(function, part, inline=False)
+    traced = tf.function(
+        function,
+        input_signature=[spec for kind in layout for spec in signature(*kind)],
+        autograph=False,
+        experimental_attributes={"_noinline": True},
+    )
+    return HOST.call(traced.get_concrete_function)
 
 
 @functools.lru_cache(maxsize=256)
