@@ -38,6 +38,7 @@ from tb_gradscope.format.history import (
     LossHistory,
     RunHistory,
     Steps,
+    identity,
 )
 from tb_gradscope.format.statistics import Statistic
 
@@ -49,9 +50,9 @@ _SAME = 0.01  # how far one number may stray, that gradients are of their variab
 
 def balance(run: RunHistory, thresholds: Thresholds) -> Iterator[Finding]:
     """Yields pairs of losses in conflict, and losses that dominate others."""
-    losses = {loss.name: loss for loss in run.losses if loss.label.replica <= 0}
+    losses = {(loss.name, identity(loss.label)): loss for loss in run.losses}
     for pair in run.cosines:
-        one, other = (losses.get(name) for name in pair.losses)
+        one, other = (losses.get((name, identity(pair.label))) for name in pair.losses)
         if one is None or other is None or len(pair.steps) < thresholds.min_records:
             continue
         shared = _Shared(run, pair, one, other)

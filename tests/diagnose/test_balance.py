@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from tb_gradscope.diagnose.balance import balance
 from tb_gradscope.diagnose.thresholds import Thresholds
+from tb_gradscope.format.history import Label
 from tests.diagnose import histories
 
 
@@ -103,3 +106,18 @@ def test_what_only_resembles_weight_decay_is_drowned():
 def test_what_layers_add_is_meant_to_be_small(name):
     weights = np.ones((50, 2))
     assert drowned_penalty(weights, name) == ("domination", "info")
+
+
+def test_each_replica_has_losses_of_its_own():
+    ratios = [1.0, 1e5]
+    losses, pairs = [], []
+    for replica, ratio in enumerate(ratios):
+        label = Label("raw", "whole", 2, replica, False, "calls", reduction="local")
+        losses += [
+            histories.loss(histories.noise(50, 2), name="recon", label=label),
+            histories.loss(histories.noise(50, 2, seed=1) / ratio, name="kl", label=label),
+        ]
+        of_both = histories.cosines("recon", "kl", np.zeros((50, 2)))
+        pairs.append(dataclasses.replace(of_both, label=label))
+    (one,) = balance(histories.run(*losses, cosines=pairs), Thresholds())
+    assert (one.kind, one.label.replica) == ("domination", 1)
