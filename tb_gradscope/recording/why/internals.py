@@ -130,6 +130,16 @@ def remove_op_callback(callback: OpCallback) -> None:
             op_callbacks.remove_op_callback(callback)
 
 
+def is_only_op_callback(callback: OpCallback) -> bool:
+    """Tells whether this thread has no other: then it may be removed while it is called."""
+    try:
+        from tensorflow.python.eager import context
+
+        return list(context.context().op_callbacks) == [callback]
+    except (ImportError, AttributeError):
+        return False
+
+
 def called_graph(frame: FrameType) -> Any | None:
     """Returns the graph of the function that TensorFlow is calling from a frame inwards.
 

@@ -75,6 +75,7 @@ class Observer:
         self._reads: set[Key] = set()
         self._graphs: list[Any] = []
         self._undo = contextlib.ExitStack()
+        self._undo_everywhere = contextlib.ExitStack()
 
     @property
     def count(self) -> int:
@@ -98,7 +99,7 @@ class Observer:
         if not internals.add_op_callback(self._noted):
             return False
         self._undo.callback(internals.remove_op_callback, self._noted)
-        self._undo.enter_context(internals.on_numpy(self._left))
+        self._undo_everywhere.enter_context(internals.on_numpy(self._left))
         self.is_on = self.is_whole = True
         return True
 
@@ -108,16 +109,29 @@ class Observer:
             self._last = max((key for node in self.nodes for key in node.outs), default=self.first)
         self.is_on = False
         self._undo.close()
+        self._undo_everywhere.close()
+
+    def abandon(self) -> None:
+        """Ends observing as far as another thread can; the observed one may have ended."""
+        self.is_on = self.is_whole = False
+        self._undo_everywhere.close()
+        # TensorFlow's own way of running operations is all threads'; this puts it back.
+        if internals.add_op_callback(self._noted):
+            internals.remove_op_callback(self._noted)
 
     def _noted(self, *run: Any, **named: Any) -> None:
         # TensorFlow calls it as (type, inputs, attributes, outputs, name, graph), the
         # last two by name or not. Nothing may get out into the program's own operation.
         try:
             in_graph = named.get("graph") is not None or (len(run) > 5 and run[5] is not None)
-            if not self.is_on or in_graph or self._is_ours():
+            if in_graph or self._is_ours():
                 return
             if len(self.nodes) >= self.most:
                 self.is_on = self.is_whole = False
+            if not self.is_on:
+                # Operations of a thread with a callback take TensorFlow longer.
+                if internals.is_only_op_callback(self._noted):
+                    self.stop()
                 return
             self._note(run[0], run[1], run[2], run[3], sys._getframe(1))
         except Exception:

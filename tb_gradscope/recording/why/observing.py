@@ -46,6 +46,8 @@ _here = _Here()
 _observed: set[Hashable] = set()
 _rounds: dict[Hashable, int] = {}
 _recordings = 0
+# Of all threads: some end in the midst of a step.
+_at_work: weakref.WeakSet[Observer] = weakref.WeakSet()
 
 
 def begin() -> None:
@@ -64,6 +66,11 @@ def end() -> None:
     global _recordings
     _recordings -= 1
     _stop()
+    if _recordings == 0:
+        for observer in list(_at_work):
+            with contained("observing an eager step"):
+                observer.abandon()
+        _at_work.clear()
 
 
 def entered(log: TapeLog) -> None:
@@ -153,6 +160,7 @@ def _start(since_tape: bool = False) -> None:
     with contained("observing an eager step"):
         observer = Observer(lambda: _here.is_ours, since_tape)
         if observer.start():
+            _at_work.add(observer)
             _here.observer, _here.open, _here.sites = observer, [], set()
 
 
@@ -160,5 +168,6 @@ def _stop() -> None:
     observer, _here.observer = _here.observer, None
     _here.open, _here.sites = [], set()
     if observer is not None:
+        _at_work.discard(observer)
         with contained("observing an eager step"):
             observer.stop()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import threading
 import weakref
 
 import numpy as np
@@ -164,6 +165,28 @@ class TestObserving:
         assert not self.callbacks()
         assert not self.is_hooked()
         assert execute.execute is execute.quick_execute
+
+    def test_ends_with_the_recording_in_threads_that_have_ended(self, logdir):
+        w = tf.Variable([1.0])
+        with gs.record(logdir, on_error="raise"):
+            thread = threading.Thread(target=self.step, args=(w,))
+            thread.start()
+            thread.join()
+            assert self.is_hooked()
+        assert not self.is_hooked()
+        assert execute.execute is execute.quick_execute
+
+    def test_ends_by_itself_where_no_tape_follows(self, recorder, monkeypatch):
+        monkeypatch.setattr(observing, "MOST_BETWEEN", 3)
+        w = tf.Variable([1.0])
+        self.step(w)
+        for _ in range(6):
+            assert self.callbacks()
+            w * 2.0
+            if not self.callbacks():
+                break
+        assert not self.callbacks()
+        assert not self.is_hooked()
 
     @pytest.mark.filterwarnings("ignore:.*records nowhere")
     def test_nothing_is_observed_without_a_recording(self):
