@@ -318,6 +318,6 @@ def test_without_a_gradient_it_says_so(here):
     Path("a.py").write_text("import tensorflow as tf\nprint(tf.executing_eagerly())")
     done = run("--logdir", "mine", "a.py")
     assert (done.returncode, done.stdout) == (0, "True\n")
-    said = "nothing was recorded: no gradient() of a tf.GradientTape was called."
+    said = "nothing was recorded of any tf.GradientTape: none of its gradient() was called."
     assert of_the_program(done.stderr) == [f"tb-gradscope: {said}"]
     assert not Path("mine").exists()

@@ -211,7 +211,7 @@ _OF_CALLS = (
 
 _ADVICE: dict[str, str] = {
     "unused": "If it should take part, use it in computing the loss: the very object that is asked "
-    "for, not a copy or clone of it. Else do not ask for it.",
+    "for, not a copy or clone of it. Where it serves another loss, all is well.",
     "blocked": "Replace the operation, or pass the gradient past it with a straight-through "
     "estimator: y = x + tf.stop_gradient(f(x) - x).",
     "integer": "Keep the values floating-point all the way to the loss. Where they choose among "

@@ -139,8 +139,9 @@ def of(zeros: Zeros) -> tuple[str, str]:
     if zeros.deaf:
         return (
             f", though {zeros.deaf}'s bias learns: all that enters {zeros.deaf} is zero",
-            "The units before it are dead (ReLUs below zero for every example: try a smaller "
-            "learning rate, leaky_relu, a bias above zero), or what they give is masked out.",
+            "The units before it are dead (ReLUs below zero for every example: look at their "
+            "initial weights and bias, try leaky_relu or, if they died while training, a smaller "
+            "learning rate), or what they give is masked out.",
         )
     last = zeros.run.variables[zeros.loss.variables[max(zeros.columns)]]
     layer = f"{last.layer}: " if last.layer else ""

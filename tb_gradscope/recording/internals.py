@@ -29,8 +29,37 @@ that calls a `tf.function` with it inside for the first time.
 """
 
 
-def stop_recording() -> AbstractContextManager[None]:
-    """Keeps what is computed inside off every gradient tape of this thread.
+@contextlib.contextmanager
+def stop_recording() -> Iterator[None]:
+    """Keeps what is computed inside from tapes and debuggers of this thread.
+
+    Our NaN mean "not measured" and are nobody's fault: `tf.debugging.enable_check_numerics`
+    must not end the program for them.
+    """
+    with _tapes_stopped(), _op_callbacks_stopped():
+        yield
+
+
+@contextlib.contextmanager
+def _op_callbacks_stopped() -> Iterator[None]:
+    """Keeps what is put into a graph from callbacks; without the private name it is not kept."""
+    try:
+        from tensorflow.python.eager import context
+
+        here = context.context()
+        before = here.invoking_op_callbacks
+        here.invoking_op_callbacks = True
+    except (ImportError, AttributeError):
+        yield
+        return
+    try:
+        yield
+    finally:
+        here.invoking_op_callbacks = before
+
+
+def _tapes_stopped() -> AbstractContextManager[None]:
+    """Stops the tapes of this thread.
 
     Without the private name, only eager operations are kept off (`tf.init_scope`
     would lift operations out of a graph under construction).

@@ -47,6 +47,9 @@ def _run(run: RunHistory, findings: Sequence[Finding], width: int, coloured: boo
     steps = _steps([*run.losses, *run.optimizers])
     details = Details(run, findings)
     yield from (wrapped(line, width) for line in _head(run))
+    if not findings and len(steps):
+        yield ""
+        yield "No fault found."
     if findings:
         yield ""
         yield painted("Findings", _BOLD, coloured)

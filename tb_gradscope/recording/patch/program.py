@@ -47,13 +47,19 @@ class _ProgramRecorder(DirectoryRecorder):
         HOST.call(lambda: self._start(Writer(self._opened), takes_over=True))
 
     def finish(self) -> None:
-        """Writes what is left, and says so if there is nothing."""
+        """Writes what is left, and says what was found, or that there is nothing."""
         with contained("writing the last records"):
             self.flush()
         with contained("judging the training"):
             HOST.call(self.live.end)
+        found = self.live.found()
+        if found:
+            _say(f"{found} found; what and where: tb-gradscope report {self._shown}")
         if not self.has_recorded:
-            _say("nothing was recorded: no gradient() of a tf.GradientTape was called.")
+            why = (
+                "every gradient() raised" if self.was_asked else "none of its gradient() was called"
+            )
+            _say(f"nothing was recorded of any tf.GradientTape: {why}.")
 
     def _opened(self) -> Any:
         if self.logdir.endswith(os.sep):

@@ -103,6 +103,12 @@ class Live:
         """
         self._latest(series, schema).trace(step, none)
 
+    def found(self) -> str:
+        """Returns how much was found up to now: "1 error, 2 warnings"; empty for nothing."""
+        ranks = list(self._said.values())
+        numbers = [(name, ranks.count(SEVERITIES.index(name))) for name in ("error", "warning")]
+        return ", ".join(f"{count} {name}{'s' * (count > 1)}" for name, count in numbers if count)
+
     def end(self) -> None:
         """Judges what has come since the last time: the recording ends, maybe with a crash.
 

@@ -55,6 +55,7 @@ class Recorder:
       seen: losses, clip sites and variables as recognised at each call so far.
       candidates: what each call calls its loss.
       paths: how the program came to each call.
+      was_asked: a tape was asked for gradients; it may have raised.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class Recorder:
         self.live = live or Live(None, None)
         self.honours_record_if = honours_record_if
         self.names = Names()
+        self.was_asked = False
         self.losses = SharedNames(self.names.of_loss)
         self.sites = SharedNames(self.names.of_site)
         self.seen: dict[Any, Any] = {}

@@ -173,6 +173,7 @@ class GradientTape(tf.GradientTape):
         if recorder is None:
             return super().gradient(target, sources, output_gradients, unconnected_gradients)
         fill = _is_zero(unconnected_gradients)
+        recorder.was_asked = True
         gradients = super().gradient(
             target,
             sources,

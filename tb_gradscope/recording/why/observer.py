@@ -119,23 +119,27 @@ class Observer:
         if internals.add_op_callback(self._noted):
             internals.remove_op_callback(self._noted)
 
-    def _noted(self, *run: Any, **named: Any) -> None:
+    def _noted(self, *run: Any, **named: Any) -> Any:
         # TensorFlow calls it as (type, inputs, attributes, outputs, name, graph), the
         # last two by name or not. Nothing may get out into the program's own operation.
+        if named.get("graph") is not None or (len(run) > 5 and run[5] is not None):
+            # What is returned is what the next callback gets for outputs: those of
+            # tf.debugging.enable_check_numerics, say.
+            return run[3]
         try:
-            in_graph = named.get("graph") is not None or (len(run) > 5 and run[5] is not None)
-            if in_graph or self._is_ours():
-                return
+            if self._is_ours():
+                return None
             if len(self.nodes) >= self.most:
                 self.is_on = self.is_whole = False
             if not self.is_on:
                 # Operations of a thread with a callback take TensorFlow longer.
                 if internals.is_only_op_callback(self._noted):
                     self.stop()
-                return
+                return None
             self._note(run[0], run[1], run[2], run[3], sys._getframe(1))
         except Exception:
             self.is_whole = False
+        return None
 
     def _note(
         self, op_type: Any, inputs: Any, attributes: Any, outputs: Any, frame: FrameType
