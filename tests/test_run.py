@@ -287,8 +287,11 @@ def test_a_loop_and_fit_are_recorded_and_train_the_same(here):
     done = run("--every", 2, "train.py")
 
     assert (done.returncode, done.stdout) == (1, plain.stdout)
-    ours, *rest = of_the_program(done.stderr)
-    assert ours == "tb-gradscope: recording; to see it: tensorboard --logdir logs/gradscope"
+    begin, *rest, end = of_the_program(done.stderr)
+    assert begin == "tb-gradscope: recording; to see it: tensorboard --logdir logs/gradscope"
+    assert end == (
+        "tb-gradscope: 1 warning found; what and where: tb-gradscope report logs/gradscope"
+    )
     assert rest == of_the_program(plain.stderr)
     assert rest[-1] == "RuntimeError: it is over"
     assert not list((here / "elsewhere").iterdir())

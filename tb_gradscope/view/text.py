@@ -47,7 +47,9 @@ def _run(run: RunHistory, findings: Sequence[Finding], width: int, coloured: boo
     steps = _steps([*run.losses, *run.optimizers])
     details = Details(run, findings)
     yield from (wrapped(line, width) for line in _head(run))
-    if not findings and len(steps):
+    missing = list(sentences.missing(details.unsaid(State.NONE)))
+    nonfinite = list(sentences.nonfinite(details.unsaid(State.INF, State.NAN)))
+    if len(steps) and not (findings or missing or nonfinite):
         yield ""
         yield "No fault found."
     if findings:
@@ -58,8 +60,8 @@ def _run(run: RunHistory, findings: Sequence[Finding], width: int, coloured: boo
         yield ""
         yield from table.lines(run, int(steps[-1]), width, coloured)
     for title, lines in (
-        ("Missing gradients", sentences.missing(details.unsaid(State.NONE))),
-        ("Not finite", sentences.nonfinite(details.unsaid(State.INF, State.NAN))),
+        ("Missing gradients", missing),
+        ("Not finite", nonfinite),
         ("Skipped steps", sentences.overflows(run)),
         ("Spikes", sentences.spikes(run)),
         ("Clipping", map(sentences.clip, run.clips)),

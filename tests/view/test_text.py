@@ -124,7 +124,9 @@ def test_losses_of_different_steps(tmp_path):
             for step in range(count):
                 loss.record(log, step)
     lines = one_run(load(tmp_path), ".").splitlines()
-    assert lines[3:8] == [
+    assert lines[3:10] == [
+        "No fault found.",
+        "",
         "Gradient norms at each loss's last step",
         "       one  other",
         "step     1      2",
