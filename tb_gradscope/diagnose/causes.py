@@ -211,7 +211,8 @@ _OF_CALLS = (
 
 _ADVICE: dict[str, str] = {
     "unused": "If it should take part, use it in computing the loss: the very object that is asked "
-    "for, not a copy or clone of it. Where it serves another loss, all is well.",
+    "for, not a copy or clone of it. Where it serves another loss, all is well: only leave the "
+    "None out where gradients of several losses are added up.",
     "blocked": "Replace the operation, or pass the gradient past it with a straight-through "
     "estimator: y = x + tf.stop_gradient(f(x) - x).",
     "integer": "Keep the values floating-point all the way to the loss. Where they choose among "
