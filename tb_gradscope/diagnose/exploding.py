@@ -13,9 +13,10 @@ percentile of the norms seen here (Google's Tuning Playbook), a smaller
 initialisation, a mean in place of a sum.
 
 A norm is compared with the variable's own past alone. Growth that levels off (a
-branch that starts at zero) is healthy; so is a lone jump that clipping held, or that
-training gets over: a warning only where it keeps jumping, or where afterwards the loss
-stays above ten times the largest it was before.
+branch that starts at zero) is healthy; so is a jump to no more than training began with
+(a network that has learned all of its data, but for one example), and a lone jump that
+clipping held, or that training gets over: a warning only where it keeps jumping, or
+where afterwards the loss stays above ten times the largest it was before.
 """
 
 from __future__ import annotations
@@ -272,7 +273,8 @@ def _above(logs: Values, regular: Mask, thresholds: Thresholds) -> Mask:
         recent = past[-_WINDOW:]
         # Hardly any record is: medians are only taken where one may be.
         may_be = np.isfinite(value) and value - min(recent, default=np.inf) >= least
-        if may_be and len(past) >= thresholds.min_records:
+        few = thresholds.min_records
+        if may_be and len(past) >= few and value > float(np.median(past[:few])):
             usual = float(np.median(recent))
             deviation = max(
                 1.4826 * float(np.median(np.abs(np.array(recent) - usual))), _LEAST_DEVIATION

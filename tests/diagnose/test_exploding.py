@@ -102,6 +102,15 @@ def test_a_lone_jump_is_only_said():
     assert (one.severity, one.span.pattern, one.span.first) == ("info", "once", 90)
 
 
+def test_jumps_to_less_than_training_began_with_are_healthy():
+    norms = np.geomspace(1, 1e-6, 200)[:, None] * histories.noise(200)
+    norms[150::10] *= 3000
+    assert not found(histories.loss(norms))
+    norms[150::10] *= 3000
+    (one,) = found(histories.loss(norms))
+    assert one.severity == "warning"
+
+
 def test_a_jump_that_training_does_not_get_over():
     values = np.ones(200, np.float32)
     values[91:] = 1e3
