@@ -103,10 +103,11 @@ def test_a_lone_jump_is_only_said():
 
 
 def test_jumps_to_less_than_training_began_with_are_healthy():
-    norms = np.geomspace(1, 1e-6, 200)[:, None] * histories.noise(200)
-    norms[150::10] *= 3000
+    falling = np.append(np.geomspace(1, 1e-6, 100), np.full(200, 1e-6))
+    norms = falling[:, None] * histories.noise(300)
+    norms[200::10] *= 3000
     assert not found(histories.loss(norms))
-    norms[150::10] *= 3000
+    norms[200::10] *= 3000
     (one,) = found(histories.loss(norms))
     assert one.severity == "warning"
 
