@@ -33,4 +33,4 @@ if __name__ == "__main__":
     findings = []
     told = gs.KerasCallback(f"{sys.argv[1]}/broken", every=1, on_finding=findings.append)
     train([told], broken=True)
-    print("nan of", ", ".join(one.loss for one in findings if one.kind == "nan"))
+    print("nan of", ", ".join(sorted(one.loss for one in findings if one.kind == "nan")))
