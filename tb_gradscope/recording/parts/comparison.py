@@ -55,31 +55,5 @@ def compare(
     if shared:
         names = [other.name for other in others]
         stage = loss.schema.label.stage
-        descriptions = [beside(loss, messages.Schema.COSINE, stage, shared, losses=names)]
+        descriptions = [loss.beside(messages.Schema.COSINE, stage, shared, losses=names)]
     return Comparison(descriptions, others, shared, found, gradients)
-
-
-def beside(
-    loss: Description, kind: int, stage: int, rows: list[int] | None = None, **more: Any
-) -> Description:
-    """Returns the description of another series of the same calls.
-
-    Args:
-      loss: describes the series of the loss.
-      kind: `Schema.Kind` of the other one.
-      stage: `Label.Stage` of its gradients.
-      rows: which variables it is of, None for all.
-      **more: other fields of its schema.
-    """
-    schema = messages.Schema()
-    schema.CopyFrom(loss.schema)
-    schema.watched = False
-    schema.ClearField("computed")
-    schema.label.stage = stage
-    if rows is not None:
-        more["variables"] = [schema.variables[row] for row in rows]
-    for field in more:
-        schema.ClearField(field)
-    schema.MergeFrom(messages.Schema(**more))
-    schema.kind = kind
-    return dataclasses.replace(loss, schema=schema, none=())

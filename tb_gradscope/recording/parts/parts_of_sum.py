@@ -21,7 +21,6 @@ from tb_gradscope.recording.measure.cosines import MOST_COMPARED, cosines
 from tb_gradscope.recording.measure.loss_value import with_loss
 from tb_gradscope.recording.measure.statistics import gradient_statistics
 from tb_gradscope.recording.optimizer.scaling import scale_of, unscaled
-from tb_gradscope.recording.parts.comparison import beside
 from tb_gradscope.recording.parts.mirror import Mirror
 from tb_gradscope.recording.parts.passes import NoPassError, Passes, Target
 from tb_gradscope.recording.store.description import Description
@@ -255,8 +254,7 @@ def _describe(recorder: Recorder, total: Description, parts: dict[str, Part]) ->
     called = [recorder.losses.name(Key(name, origin, 0), variables, is_same=True) for name in parts]
     part_of = {"part_of": total.schema.name}
     described = [
-        beside(
-            total,
+        total.beside(
             messages.Schema.GRADIENT,
             part.stage,
             name=name,
@@ -266,7 +264,7 @@ def _describe(recorder: Recorder, total: Description, parts: dict[str, Part]) ->
         for name, part in zip(called, parts.values(), strict=True)
     ]
     compared = [
-        beside(total, messages.Schema.COSINE, part.stage, name=name, losses=called[_others_of(i)])
+        total.beside(messages.Schema.COSINE, part.stage, name=name, losses=called[_others_of(i)])
         for i, (name, part) in enumerate(zip(called, parts.values(), strict=True))
         if i > 0
     ]

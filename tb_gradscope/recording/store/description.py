@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 from tb_gradscope.format import messages, tags
@@ -116,3 +117,27 @@ class Description:
         schema.CopyFrom(self.schema)
         schema.watched = True
         return dataclasses.replace(self, schema=schema)
+
+    def beside(
+        self, kind: int, stage: int, rows: Sequence[int] | None = None, **more: Any
+    ) -> Description:
+        """Returns the description of another series of the same calls.
+
+        Args:
+          kind: `Schema.Kind` of the other one.
+          stage: `Label.Stage` of its gradients.
+          rows: which variables it is of, None for all.
+          **more: other fields of its schema.
+        """
+        schema = messages.Schema()
+        schema.CopyFrom(self.schema)
+        schema.watched = False
+        schema.ClearField("computed")
+        schema.label.stage = stage
+        if rows is not None:
+            more["variables"] = [schema.variables[row] for row in rows]
+        for field in more:
+            schema.ClearField(field)
+        schema.MergeFrom(messages.Schema(**more))
+        schema.kind = kind
+        return dataclasses.replace(self, schema=schema, none=())

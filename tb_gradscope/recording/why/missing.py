@@ -101,19 +101,22 @@ def explain_terms(
     with contained("looking for terms without a gradient", recorder.on_error):
         total = description.schema.name
         for term in dead_terms(target, total, found, none, log, caller):
-            schema = messages.Schema()
-            schema.CopyFrom(description.schema)
-            names = [schema.variables[position].name for position in term.causes]
+            positions = list(term.causes)
+            names = [description.schema.variables[position].name for position in positions]
             key = Key(term.name, ("term of", total), 0)
-            schema.name = recorder.losses.name(key, names, is_same=True)
-            schema.part_of = total
-            schema.watched = False
-            del schema.variables[:]
-            schema.variables.extend(description.schema.variables[p] for p in term.causes)
-            if term.where is not None:
-                schema.where.CopyFrom(term.where.message())
+            own_place = {} if term.where is None else {"where": term.where.message()}
+            series = description.beside(
+                description.kind,
+                description.schema.label.stage,
+                positions,
+                name=recorder.losses.name(key, names, is_same=True),
+                part_of=total,
+                **own_place,
+            )
             causes = dict(enumerate(term.causes.values()))
-            of_term = Description(schema, (True,) * len(causes), description.counter)
+            of_term = dataclasses.replace(
+                series, none=(True,) * len(causes), counted_as=description.counter
+            )
             now = step.user_step_now()
             recorder.trace([of_term], now)
             recorder.tell(of_term, now, _event(causes))
