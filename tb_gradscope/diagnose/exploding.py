@@ -32,6 +32,7 @@ from tb_gradscope.diagnose.norms import (
     Mask,
     Norms,
     Values,
+    deviation,
     log10,
     median,
     names_of,
@@ -276,11 +277,9 @@ def _above(logs: Values, regular: Mask, thresholds: Thresholds) -> Mask:
         few = thresholds.min_records
         if may_be and len(past) >= few and value > float(np.median(past[:few])):
             usual = float(np.median(recent))
-            deviation = max(
-                1.4826 * float(np.median(np.abs(np.array(recent) - usual))), _LEAST_DEVIATION
-            )
+            noise = max(deviation(np.array(recent)), _LEAST_DEVIATION)
             height = value - usual
-            above[position] = height >= max(least, thresholds.spike_deviations * deviation)
+            above[position] = height >= max(least, thresholds.spike_deviations * noise)
         if np.isfinite(value) and regular[position]:
             past.append(float(value))
     return above

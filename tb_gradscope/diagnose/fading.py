@@ -25,7 +25,7 @@ import numpy as np
 
 from tb_gradscope.diagnose import words
 from tb_gradscope.diagnose.finding import Finding, Severity, Span, where
-from tb_gradscope.diagnose.norms import Norms, Values, log10, median, names_of
+from tb_gradscope.diagnose.norms import Norms, Values, deviation, log10, median, names_of
 from tb_gradscope.diagnose.thresholds import Thresholds
 from tb_gradscope.format.history import RunHistory
 
@@ -109,18 +109,12 @@ def _severity(before: Values, after: Values) -> Severity | None:
     first, last = float(before[0]), float(np.median(after))
     if last < first - _FALLEN * abs(first):
         return None
-    spread, spread_before = _deviation(after), _deviation(before)
-    has_risen = last - first >= max(_FALLEN * abs(first), _RISEN * spread_before)
+    spread, spread_before = deviation(after), deviation(before)
     if first < 0 and last > _FALLEN * first:
         return "info"
+    has_risen = last - first >= max(_FALLEN * abs(first), _RISEN * spread_before)
     is_lively = spread >= max(_LIVELY * spread_before, _NOISE * abs(last))
-    if has_risen:
-        return "warning"
-    if is_lively:
+    if has_risen or is_lively:
         return "warning"
     # What varied and does not any more has been learned; what never did shows nothing.
     return "info" if spread_before <= _NOISE * abs(first) else None
-
-
-def _deviation(values: Values) -> float:
-    return 1.4826 * float(np.median(np.abs(values - np.median(values))))

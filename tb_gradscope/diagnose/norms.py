@@ -15,6 +15,8 @@ from tb_gradscope.format.statistics import Reason, State, Statistic
 Values = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 
+_OF_NORMAL = 1.4826  # deviation / median absolute deviation
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Norms:
@@ -80,6 +82,17 @@ def median(values: Values) -> Values:
     high = np.take_along_axis(ordered, np.minimum(count // 2, len(values) - 1), axis=0)
     middle: Values = np.where(count > 0, (low + high) / 2, np.nan)[0]
     return middle
+
+
+def deviation(values: Values) -> float:
+    """Returns the standard deviation that the median absolute deviation stands for.
+
+    Outliers hardly move it. Of normal noise the one is 1 / 0.6745 = 1.4826 times the
+    other, 0.6745 being the 75th percentile of the standard normal distribution
+    (Rousseeuw and Croux, doi:10.1080/01621459.1993.10476408).
+    """
+    values = np.asarray(values, np.float64)
+    return _OF_NORMAL * float(np.median(np.abs(values - np.median(values))))
 
 
 def log10(values: Values) -> Values:
