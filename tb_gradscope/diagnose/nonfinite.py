@@ -26,7 +26,7 @@ from tb_gradscope.diagnose.norms import Mask, names_of, norms_of
 from tb_gradscope.diagnose.roles import role
 from tb_gradscope.diagnose.spans import span_of, spans_in
 from tb_gradscope.diagnose.thresholds import Thresholds
-from tb_gradscope.format.history import LossHistory, Place, RunHistory
+from tb_gradscope.format.history import LossHistory, Place, RunHistory, Steps
 from tb_gradscope.format.record import is_absent
 from tb_gradscope.format.statistics import State, Statistic
 
@@ -119,12 +119,18 @@ def _finding(run: RunHistory, loss: LossHistory, onset: _Onset, other: _Onset | 
     )
 
 
+def _record_at(steps: Steps, step: int) -> int | None:
+    """Returns the index of the record of a step, None where there is none."""
+    at = np.flatnonzero(steps == step)
+    return int(at[0]) if len(at) else None
+
+
 def _of_the_loss(loss: LossHistory, step: int) -> str:
     """Says whether the loss itself was still finite."""
-    at = np.flatnonzero(loss.steps == step)
-    if not len(at):
+    at = _record_at(loss.steps, step)
+    if at is None:
         return ""
-    value = float(loss.loss_values[at[0]])
+    value = float(loss.loss_values[at])
     known = loss.computed is not None or bool(np.isfinite(loss.loss_values).any())
     if np.isfinite(value):
         return f" The loss itself was still finite ({words.amount(value)})."
@@ -176,18 +182,18 @@ def _others(count: int) -> str:
 
 def _computed(loss: LossHistory, step: int) -> Place | None:
     """Returns where the loss is computed if it was not finite itself, else the gradient's line."""
-    at = np.flatnonzero(loss.steps == step)
-    if not len(at) or loss.computed is None:
+    at = _record_at(loss.steps, step)
+    if at is None or loss.computed is None:
         return loss.where
-    return loss.where if np.isfinite(loss.loss_values[at[0]]) else loss.computed
+    return loss.where if np.isfinite(loss.loss_values[at]) else loss.computed
 
 
 def _finite_at(loss: LossHistory, onset: _Onset) -> int:
     """Returns how many variables had finite gradients when it began."""
-    at = np.flatnonzero(loss.steps == onset.step)
-    if not len(at):
+    at = _record_at(loss.steps, onset.step)
+    if at is None:
         return 0
-    states = loss.values[at[0], :, Statistic.STATE]
+    states = loss.values[at, :, Statistic.STATE]
     return int(np.isin(states, (State.OK, State.ZERO)).sum())
 
 
@@ -228,10 +234,10 @@ def _broken(loss: LossHistory) -> Mask:
 def _spread(run: RunHistory, onset: int) -> str:
     """Says whether clipping carried it from some gradients into all."""
     for clip in run.clips:
-        at = np.flatnonzero(clip.steps == onset)
-        if not len(at) or clip.method != "global_norm":
+        at = _record_at(clip.steps, onset)
+        if at is None or clip.method != "global_norm":
             continue
-        before, after = clip.norms[at[0], :, 0], clip.norms[at[0], :, 1]
+        before, after = clip.norms[at, :, 0], clip.norms[at, :, 1]
         there = ~is_absent(before)
         broken = there & ~np.isfinite(before)
         if 0 < broken.sum() < there.sum() and not np.isfinite(after[there]).any():
@@ -244,10 +250,10 @@ def _spread(run: RunHistory, onset: int) -> str:
 
 
 def _count(loss: LossHistory, onset: _Onset, statistic: Statistic) -> int | None:
-    at = np.flatnonzero(loss.steps == onset.step)
-    if not len(at):
+    at = _record_at(loss.steps, onset.step)
+    if at is None:
         return None
-    return int(np.nan_to_num(loss.values[at[0], onset.columns, statistic]).sum())
+    return int(np.nan_to_num(loss.values[at, onset.columns, statistic]).sum())
 
 
 def _has_leapt(loss: LossHistory, step: int) -> bool:
@@ -258,11 +264,11 @@ def _has_leapt(loss: LossHistory, step: int) -> bool:
 
 def _fed(run: RunHistory, loss: LossHistory, onset: _Onset) -> str:
     """Returns the layer that was fed with it: its bias is finite, its kernel is not, else ""."""
-    at = np.flatnonzero(loss.steps == onset.step)
+    at = _record_at(loss.steps, onset.step)
     kernel = run.variables[loss.variables[onset.columns[-1]]]
-    if not len(at) or not kernel.layer or role(kernel) != "kernel":
+    if at is None or not kernel.layer or role(kernel) != "kernel":
         return ""
-    states = loss.values[at[0], :, Statistic.STATE]
+    states = loss.values[at, :, Statistic.STATE]
     for column, position in enumerate(loss.variables.tolist()):
         one = run.variables[position]
         if one.layer == kernel.layer and role(one) == "bias" and states[column] == State.OK:
