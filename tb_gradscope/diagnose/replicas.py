@@ -8,8 +8,6 @@ from collections.abc import Iterable
 from tb_gradscope.diagnose import words
 from tb_gradscope.diagnose.finding import SEVERITIES, Finding
 
-_REDUCED = -1
-
 
 def merged(found: Iterable[Finding]) -> list[Finding]:
     """Returns findings, with those that several replicas of one loss have as one.
@@ -32,7 +30,7 @@ def _key(one: Finding) -> object:
 
 
 def _one(group: list[Finding]) -> Finding:
-    local = [one for one in group if one.label is not None and one.label.replica != _REDUCED]
+    local = [one for one in group if one.label is not None and one.label.replica >= 0]
     if len(local) < 2:
         return (local or group)[0]
     chosen = min(local, key=lambda one: (SEVERITIES.index(one.severity), one.span.first))
