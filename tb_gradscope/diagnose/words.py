@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from tb_gradscope.diagnose.finding import Span
+from tb_gradscope.diagnose.finding import SEVERITIES, Severity, Span
 from tb_gradscope.format.history import ClipHistory, Label, LossHistory
 
 _NAMED = 3
@@ -59,6 +59,13 @@ def loss_name(loss: LossHistory) -> str:
 def site_name(clip: ClipHistory) -> str:
     """Names a clip site, and which gradients it clips where there are several."""
     return f"{clip.name}{_which(clip.label)}"
+
+
+def faults(severities: Iterable[Severity]) -> str:
+    """Says how many of each there are: "1 error, 2 warnings"; "" where there is neither."""
+    found = list(severities)
+    counts = [(found.count(severity), severity) for severity in SEVERITIES[:2]]
+    return ", ".join(f"{count} {name}{'s' * (count > 1)}" for count, name in counts if count)
 
 
 def replica(label: Label) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
+from tb_gradscope.diagnose import words
 from tb_gradscope.diagnose.finding import SEVERITIES, Finding
 from tb_gradscope.diagnose.report import steps_of
 from tb_gradscope.format.history import RunHistory
@@ -42,9 +43,7 @@ def report(history: History, findings: Mapping[str, Sequence[Finding]], root: st
 
 
 def _headline(found: Sequence[Finding]) -> str:
-    counts = [(sum(one.severity == each for one in found), each) for each in SEVERITIES[:2]]
-    said = [f"{count} {each}{'s' * (count != 1)}" for count, each in counts if count]
-    return f"Gradients: {', '.join(said) or 'no fault found'}"
+    return f"Gradients: {words.faults(one.severity for one in found) or 'no fault found'}"
 
 
 def _row(title: str, run: RunHistory, found: Sequence[Finding]) -> str:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tb_gradscope.diagnose import judge
+from tb_gradscope.diagnose import judge, words
 from tb_gradscope.diagnose.finding import SEVERITIES, Finding, Severity
 from tb_gradscope.format.events import Event
 from tb_gradscope.format.history import RunHistory, Variable
@@ -105,9 +105,7 @@ class Live:
 
     def found(self) -> str:
         """Returns how much was found up to now: "1 error, 2 warnings"; empty for nothing."""
-        ranks = list(self._said.values())
-        numbers = [(name, ranks.count(SEVERITIES.index(name))) for name in ("error", "warning")]
-        return ", ".join(f"{count} {name}{'s' * (count > 1)}" for name, count in numbers if count)
+        return words.faults(SEVERITIES[rank] for rank in self._said.values())
 
     def end(self) -> None:
         """Judges what has come since the last time: the recording ends, maybe with a crash.
