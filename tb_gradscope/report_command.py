@@ -10,13 +10,7 @@ import shutil
 import sys
 from typing import Any
 
-from tb_gradscope.diagnose.thresholds import (
-    THRESHOLDS,
-    Threshold,
-    ThresholdError,
-    Thresholds,
-    number,
-)
+from tb_gradscope.diagnose.thresholds import THRESHOLDS, Threshold, ThresholdError, Thresholds
 
 _FOUND = 1
 _NOTHING_TO_JUDGE = 2
@@ -91,14 +85,7 @@ def _thresholds(options: argparse.Namespace) -> Thresholds:
     thresholds = Thresholds()
     if options.config is not None:
         thresholds = thresholds.changed(_table(options.config), f"--config {options.config}")
-    for threshold in THRESHOLDS:
-        text = getattr(options, threshold.name)
-        if text is None:
-            continue
-        if problem := threshold.problem(number(text)):
-            raise ThresholdError(f"{_flag(threshold)} {problem}")
-        thresholds = thresholds.changed({threshold.name: number(text)}, _flag(threshold))
-    return thresholds
+    return thresholds.read(vars(options), _flag)
 
 
 def _flag(threshold: Threshold) -> str:

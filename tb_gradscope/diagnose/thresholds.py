@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from tb_gradscope.format.errors import GradscopeError
@@ -56,7 +56,7 @@ class Threshold:
         return is_int and value.bit_length() < 64  # type: ignore[attr-defined]
 
 
-def number(text: str) -> float | str:
+def _number(text: str) -> float | str:
     """Returns the number that a text says; the text itself where it says none."""
     for read in (int, float):
         try:
@@ -183,6 +183,28 @@ class Thresholds:
             if problem := known[name].problem(value):
                 raise ThresholdError(f"{source}: {name} {problem}")
         return dataclasses.replace(self, **changes)  # type: ignore[arg-type]
+
+    def read(
+        self, texts: Mapping[str, str | None], called: Callable[[Threshold], str]
+    ) -> Thresholds:
+        """Returns these thresholds with those changed that texts give a number for.
+
+        Args:
+          texts: by name; what is no threshold is passed over, and so is None.
+          called: returns what the user knows a threshold by, for the message.
+
+        Raises:
+          ThresholdError: a text is no number, or one that makes no sense.
+        """
+        changes: dict[str, Any] = {}
+        for threshold in THRESHOLDS:
+            text = texts.get(threshold.name)
+            if text is None:
+                continue
+            value = changes[threshold.name] = _number(text)
+            if problem := threshold.problem(value):
+                raise ThresholdError(f"{called(threshold)} {problem}")
+        return dataclasses.replace(self, **changes)
 
 
 THRESHOLDS: tuple[Threshold, ...] = tuple(

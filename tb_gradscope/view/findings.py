@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from tb_gradscope.diagnose import judge
 from tb_gradscope.diagnose.finding import Finding
-from tb_gradscope.diagnose.thresholds import THRESHOLDS, ThresholdError, Thresholds, number
+from tb_gradscope.diagnose.thresholds import Thresholds
 from tb_gradscope.format.history import Label, RunHistory, identity
 from tb_gradscope.view import labels, schema
 
@@ -23,14 +23,7 @@ def thresholds_of(query: Mapping[str, str]) -> Thresholds:
     Raises:
       ThresholdError: a value makes no sense.
     """
-    asked = {}
-    for one in THRESHOLDS:
-        if one.name not in query:
-            continue
-        asked[one.name] = number(query[one.name])
-        if problem := one.problem(asked[one.name]):
-            raise ThresholdError(f"The parameter {one.name!r} {problem}")
-    return judge.DEFAULT.changed(asked, "The query")
+    return judge.DEFAULT.read(query, lambda threshold: f"The parameter {threshold.name!r}")
 
 
 def _finding(of: RunHistory, finding: Finding) -> schema.Finding:

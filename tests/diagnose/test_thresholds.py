@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tb_gradscope.diagnose.judge import findings
-from tb_gradscope.diagnose.thresholds import THRESHOLDS, ThresholdError, Thresholds, number
+from tb_gradscope.diagnose.thresholds import THRESHOLDS, ThresholdError, Thresholds
 from tests.diagnose import histories
 
 BY_NAME = {threshold.name: threshold for threshold in THRESHOLDS}
@@ -43,11 +43,17 @@ def test_what_makes_no_sense_is_said_in_a_sentence(name, value, expected):
 
 
 def test_numbers_out_of_texts():
-    assert [number(text) for text in ("5", "1e-3", "inf", "abc", "")] == [
-        5, 1e-3, math.inf, "abc", "",
-    ]  # fmt: skip
+    texts = {"spike": "5", "vanished": "1e-3", "growth": "inf", "initial": None, "other": "abc"}
+    read = Thresholds(vanishing=7.0).read(texts, repr)
+    assert read == Thresholds(vanishing=7.0, spike=5, vanished=1e-3, growth=math.inf)
     # A count may be written as 6.0, and counts all the same.
-    assert repr(Thresholds(min_records=6.0).min_records) == "6"
+    assert repr(Thresholds().read({"min_records": "6.0"}, repr).min_records) == "6"
+
+
+@pytest.mark.parametrize("text", ["abc", "", "0.5", "nan"])
+def test_a_text_that_makes_no_sense_is_called_what_the_user_calls_it(text):
+    with pytest.raises(ThresholdError, match=r"^--spike is .*, expected a number of 1 or more "):
+        Thresholds().read({"spike": text}, lambda threshold: f"--{threshold.name}")
 
 
 @pytest.mark.parametrize("scale", [2, 1e4])
