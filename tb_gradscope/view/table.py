@@ -11,7 +11,7 @@ from tb_gradscope.format.history import LossHistory, OptimizerHistory, RunHistor
 from tb_gradscope.format.packing import Floats
 from tb_gradscope.format.statistics import State, Statistic
 from tb_gradscope.view import labels, numbers, sentences
-from tb_gradscope.view.terminal import clean, left, painted, right, shorten, wide, wrapped
+from tb_gradscope.view.terminal import bold, clean, left, painted, right, shorten, wide, wrapped
 
 _CELLS = {
     State.ABSENT: "-",
@@ -31,7 +31,6 @@ _LEGEND = {
     "*": "an earlier record; the last one of this column does not have the variable.",
 }
 _COLOURS = {"NONE": "33", "NaN": "31", "Inf": "31", "zero": "33"}
-_BOLD = "1"
 _TRACED = "traced"
 _GAP = "  "
 _WIDEST = 24
@@ -75,7 +74,7 @@ def lines(run: RunHistory, step: int, width: int, coloured: bool = False) -> Ite
         title = "Gradient norms at each loss's last step"
     if not numbered:
         title = "Gradients, as far as tracing tells"
-    yield painted(title, _BOLD, coloured)
+    yield bold(title, coloured)
     for block in _blocks(widths, width - label_width):
         if block[0]:
             yield ""

@@ -22,8 +22,13 @@ def place(file: str, line: int) -> str:
 
 
 def painted(text: str, colour: str, coloured: bool) -> str:
-    """Returns text in a colour, or as bold type ("1"), for a terminal that shows these."""
+    """Returns text in a colour, or dim ("2"), for a terminal that shows colours."""
     return f"\x1b[{colour}m{text}\x1b[0m" if coloured and text else text
+
+
+def bold(text: str, coloured: bool) -> str:
+    """Returns text in bold type, for a terminal that shows colours."""
+    return painted(text, "1", coloured)
 
 
 def wide(text: str) -> int:

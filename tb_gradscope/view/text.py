@@ -12,9 +12,7 @@ from tb_gradscope.format.statistics import State
 from tb_gradscope.view import conflicts, sentences, table, updates, verdicts
 from tb_gradscope.view.details import Details
 from tb_gradscope.view.frame import History
-from tb_gradscope.view.terminal import clean, painted, wrapped
-
-_BOLD = "1"
+from tb_gradscope.view.terminal import bold, clean, wrapped
 
 
 def report(
@@ -37,7 +35,7 @@ def report(
     for name, run in history.runs.items():
         title = f"Run {clean(root if name == '.' else name)}"
         lines = _run(run, findings[name], width, coloured)
-        parts.append("\n".join([painted(title, _BOLD, coloured), *lines]))
+        parts.append("\n".join([bold(title, coloured), *lines]))
     if history.problems:
         parts.append("\n".join(wrapped(problem, width, "") for problem in history.problems))
     return "\n\n".join(parts) + "\n"
@@ -54,7 +52,7 @@ def _run(run: RunHistory, findings: Sequence[Finding], width: int, coloured: boo
         yield "No fault found."
     if findings:
         yield ""
-        yield painted("Findings", _BOLD, coloured)
+        yield bold("Findings", coloured)
         yield from verdicts.lines(findings, details, width, coloured)
     if len(steps):
         yield ""
@@ -72,7 +70,7 @@ def _run(run: RunHistory, findings: Sequence[Finding], width: int, coloured: boo
         texts = [wrapped(line, width) for line in lines]
         if texts:
             yield ""
-            yield painted(title, _BOLD, coloured)
+            yield bold(title, coloured)
             yield from texts
 
 
