@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import tensorflow as tf
@@ -12,8 +12,7 @@ import tensorflow as tf
 from tb_gradscope.recording.store.host import HOST
 from tb_gradscope.recording.tape.sources import shape_of
 
-ARGUMENTS = {"dense": 1, "sparse": 3}
-"""How many arguments there are of each kind of part."""
+_ARGUMENTS = {"dense": 1, "sparse": 3}  # of each kind of part
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,5 +67,47 @@ def apply(function: Callable[..., Any], part: Part) -> Any:
 
 @functools.cache
 def _traced(function: Callable[..., Any], kind: str, dtype: Any) -> Any:
-    traced = tf.function(function, input_signature=signature(kind, dtype), autograph=False)
+    return concrete(function, signature(kind, dtype))
+
+
+Layout = tuple[tuple[str, Any] | None, ...]
+"""Kind and dtype of each part, None for None: what a traced function depends on."""
+
+
+def layout_of(parts: Iterable[Part | None]) -> Layout:
+    """Returns the layout of parts."""
+    return tuple(None if part is None else (part.kind, part.dtype) for part in parts)
+
+
+def packed(parts: Iterable[Part | None]) -> list[Any]:
+    """Returns the arguments of parts, one after the other."""
+    return [argument for part in parts if part for argument in part.arguments]
+
+
+def unpacked(layout: Layout, arguments: Iterator[Any]) -> list[Part | None]:
+    """Returns the parts that `packed` took apart: those that come next."""
+    return [
+        kind and Part(*kind, [next(arguments) for _ in range(_ARGUMENTS[kind[0]])])
+        for kind in layout
+    ]
+
+
+def signatures(layout: Layout) -> list[Any]:
+    """Returns the specs of what `packed` returns."""
+    return [spec for kind in layout if kind for spec in signature(*kind)]
+
+
+def concrete(function: Callable[..., Any], specs: list[Any], *, inline: bool = True) -> Any:
+    """Traces a function once, for all graphs that call it.
+
+    Args:
+      function: of tensors.
+      specs: of its arguments.
+      inline: graphs hold its operations; else one call of it, as is best for what is
+        hardly ever needed: a graph of it takes long to optimize.
+    """
+    attributes = None if inline else {"_noinline": True}
+    traced = tf.function(
+        function, input_signature=specs, autograph=False, experimental_attributes=attributes
+    )
     return HOST.call(traced.get_concrete_function)

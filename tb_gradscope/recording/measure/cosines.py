@@ -8,17 +8,26 @@ scales each gradient by its largest element and multiplies float64.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from tb_gradscope.recording.measure.arguments import ARGUMENTS, Part, part_of, signature
+from tb_gradscope.recording.measure.arguments import (
+    Layout,
+    Part,
+    concrete,
+    layout_of,
+    packed,
+    part_of,
+    signatures,
+    unpacked,
+)
 from tb_gradscope.recording.measure.moments import is_small, together
 from tb_gradscope.recording.measure.products import Rows, from_products, spread, vectors
 from tb_gradscope.recording.store.description import ABSENT_MARK
-from tb_gradscope.recording.store.host import HOST
 
 MOST_COMPARED = 15
 """How many other losses one is compared with at most."""
@@ -28,7 +37,6 @@ _SAFE_MAX, _SAFE_MIN = 1e36, 1e-30
 
 Column = list[Part | None]
 """The gradients of one variable, one for each loss."""
-Layout = tuple[tuple[str, Any] | None, ...]
 
 
 def cosines(gradients: Sequence[Sequence[Any]], found: Sequence[Any]) -> Any:
@@ -49,8 +57,8 @@ def cosines(gradients: Sequence[Sequence[Any]], found: Sequence[Any]) -> Any:
     if not tf.executing_eagerly():
         return _cosines(columns)
     # One call of a compiled function rather than hundreds of eager operations.
-    layout = tuple(tuple(part and (part.kind, part.dtype) for part in c) for c in columns)
-    return _compiled(layout)(*(a for c in columns for part in c if part for a in part.arguments))
+    layout = tuple(layout_of(column) for column in columns)
+    return _compiled(layout)(*itertools.chain.from_iterable(map(packed, columns)))
 
 
 @functools.lru_cache(maxsize=256)
@@ -59,18 +67,9 @@ def _compiled(layout: tuple[Layout, ...]) -> Any:
 
     def function(*arguments: Any) -> Any:
         left = iter(arguments)
-        return _cosines([_column(one, left) for one in layout])
+        return _cosines([unpacked(one, left) for one in layout])
 
-    specs = [spec for one in layout for kind in one if kind for spec in signature(*kind)]
-    compiled = tf.function(function, input_signature=specs, autograph=False)
-    return HOST.call(compiled.get_concrete_function)
-
-
-def _column(layout: Layout, arguments: Iterator[Any]) -> Column:
-    return [
-        kind and Part(*kind, [next(arguments) for _ in range(ARGUMENTS[kind[0]])])
-        for kind in layout
-    ]
+    return concrete(function, [spec for one in layout for spec in signatures(one)])
 
 
 def _cosines(columns: list[Column]) -> Any:
@@ -145,21 +144,13 @@ def _present(column: Column) -> list[Part]:
 
 def _carefully(column: Column) -> Any:
     parts = _present(column)
-    function = _careful(tuple((part.kind, part.dtype) for part in parts))
-    return function(*(argument for part in parts for argument in part.arguments))
+    return _careful(layout_of(parts))(*packed(parts))
 
 
 @functools.lru_cache(maxsize=256)
 def _careful(layout: Layout) -> Any:
     def function(*arguments: Any) -> Any:
-        parts = _present(_column(layout, iter(arguments)))
+        parts = _present(unpacked(layout, iter(arguments)))
         return from_products(vectors(parts, tf.float64).scaled().products())
 
-    # Not inlined: it is hardly ever needed, and a graph of it takes long to optimize.
-    traced = tf.function(
-        function,
-        input_signature=[spec for kind in layout if kind for spec in signature(*kind)],
-        autograph=False,
-        experimental_attributes={"_noinline": True},
-    )
-    return HOST.call(traced.get_concrete_function)
+    return concrete(function, signatures(layout), inline=False)

@@ -14,9 +14,8 @@ import numpy as np
 import tensorflow as tf
 
 from tb_gradscope.format.statistics import State, Statistic
-from tb_gradscope.recording.measure.arguments import Part, apply
+from tb_gradscope.recording.measure.arguments import Part, apply, concrete
 from tb_gradscope.recording.measure.numbers import norm, parts_of, summed_rows
-from tb_gradscope.recording.store.host import HOST
 
 # Beyond these magnitudes float32 squares overflow, or fall among the denormals.
 _SAFE_MAX, _SAFE_MIN = 1e18, 1e-18
@@ -106,9 +105,7 @@ def _in_rows(layout: tuple[Any, ...]) -> Any:
                 pieces.append(np.zeros(left, np.float32))
         return tf.reshape(tf.concat(pieces, 0), [-1, _WIDTH])
 
-    signature = [tf.TensorSpec(shape, dtype) for dtype, shape in layout]
-    traced = tf.function(function, input_signature=signature, autograph=False)
-    return HOST.call(traced.get_concrete_function)
+    return concrete(function, [tf.TensorSpec(shape, dtype) for dtype, shape in layout])
 
 
 def all_moments(parts: list[Part]) -> tuple[Any, ...]:

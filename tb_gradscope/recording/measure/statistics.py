@@ -11,7 +11,6 @@ IndexedSlices that have the same index are summed first, as an optimizer does.
 from __future__ import annotations
 
 import functools
-import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -20,8 +19,17 @@ import tensorflow as tf
 
 from tb_gradscope.format.statistics import STATISTIC_COUNT, State, Statistic
 from tb_gradscope.recording.measure import careful, moments
-from tb_gradscope.recording.measure.arguments import ARGUMENTS, Part, apply, part_of, signature
-from tb_gradscope.recording.store.host import HOST
+from tb_gradscope.recording.measure.arguments import (
+    Layout,
+    Part,
+    apply,
+    concrete,
+    layout_of,
+    packed,
+    part_of,
+    signatures,
+    unpacked,
+)
 from tb_gradscope.recording.tape.sources import handle_of
 
 # Of a variable with a sparse gradient; the norm of a larger one is not measured: NaN.
@@ -44,13 +52,8 @@ def gradient_statistics(gradients: list[Any], sources: list[Any]) -> Any:
     if not tf.executing_eagerly():
         return _statistics(parts, values)
     # One call of a compiled function rather than a thousand eager operations.
-    layout = tuple(
-        (None if part is None else (part.kind, part.dtype), None if value is None else value.dtype)
-        for part, value in zip(parts, values, strict=True)
-    )
-    arguments = [argument for part in parts if part for argument in part.arguments]
-    arguments += [value for value in values if value is not None]
-    return _compiled(layout)(*arguments)
+    layout = layout_of(parts), tuple(None if value is None else value.dtype for value in values)
+    return _compiled(layout)(*packed(parts), *(value for value in values if value is not None))
 
 
 def _statistics(parts: list[Part | None], values: list[Any]) -> Any:
@@ -78,50 +81,32 @@ def _statistics(parts: list[Part | None], values: list[Any]) -> Any:
 
 def _carefully(parts: list[Part]) -> Any:
     """Returns the careful statistics of each part, float32 `[part, statistic]`."""
-    function = _careful(tuple((part.kind, part.dtype) for part in parts))
-    return function(*(argument for part in parts for argument in part.arguments))
+    return _careful(layout_of(parts))(*packed(parts))
 
 
 @functools.lru_cache(maxsize=256)
-def _careful(layout: tuple[tuple[str, Any], ...]) -> Any:
+def _careful(layout: Layout) -> Any:
     of: dict[str, Callable[..., Any]] = {"dense": careful.dense, "sparse": careful.sparse}
 
     def function(*arguments: Any) -> Any:
-        left = iter(arguments)
-        parts = [Part(*kind, list(itertools.islice(left, ARGUMENTS[kind[0]]))) for kind in layout]
-        return tf.stack([apply(of[part.kind], part) for part in parts])
+        parts = unpacked(layout, iter(arguments))
+        return tf.stack([apply(of[part.kind], part) for part in parts if part])
 
-    # Not inlined: it is hardly ever needed, and a graph of it takes long to optimize.
-    traced = tf.function(
-        function,
-        input_signature=[spec for kind in layout for spec in signature(*kind)],
-        autograph=False,
-        experimental_attributes={"_noinline": True},
-    )
-    return HOST.call(traced.get_concrete_function)
+    return concrete(function, signatures(layout), inline=False)
 
 
 @functools.lru_cache(maxsize=256)
-def _compiled(layout: tuple[Any, ...]) -> Any:
+def _compiled(layout: tuple[Layout, tuple[Any, ...]]) -> Any:
     """Returns `_statistics` for gradients of these kinds and dtypes, whatever their shapes."""
+    kinds, dtypes = layout
 
     def function(*arguments: Any) -> Any:
-        left = list(arguments)
-        parts: list[Part | None] = []
-        for part, _ in layout:
-            if part is None:
-                parts.append(None)
-            else:
-                kind, dtype = part
-                parts.append(Part(kind, dtype, [left.pop(0) for _ in range(ARGUMENTS[kind])]))
-        return _statistics(parts, [left.pop(0) if dtype else None for _, dtype in layout])
+        left = iter(arguments)
+        parts = unpacked(kinds, left)
+        return _statistics(parts, [next(left) if dtype else None for dtype in dtypes])
 
-    specs: list[Any] = []
-    for part, _ in layout:
-        specs += [] if part is None else signature(*part)
-    specs += [tf.TensorSpec(None, dtype) for _, dtype in layout if dtype]
-    compiled = tf.function(function, input_signature=specs, autograph=False)
-    return HOST.call(compiled.get_concrete_function)
+    specs = [tf.TensorSpec(None, dtype) for dtype in dtypes if dtype]
+    return concrete(function, signatures(kinds) + specs)
 
 
 def _is_table(gradient: Any, source: Any) -> bool:

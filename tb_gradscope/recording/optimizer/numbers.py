@@ -13,9 +13,9 @@ from tb_gradscope.format import messages
 from tb_gradscope.format.statistics import STATISTIC_COUNT, Statistic
 from tb_gradscope.recording.clipping.clips import clip_payload, global_scale, whole_norm
 from tb_gradscope.recording.measure import moments, statistics
+from tb_gradscope.recording.measure.arguments import concrete
 from tb_gradscope.recording.measure.numbers import norm
 from tb_gradscope.recording.optimizer.internals import OwnClipping, is_compiled, read
-from tb_gradscope.recording.store.host import HOST
 
 
 def when_due(due: Any, build: Callable[[], list[Any]], otherwise: Callable[[], list[Any]]) -> Any:
@@ -152,6 +152,4 @@ def _compiled(dtypes: tuple[Any, ...]) -> Any:
     def function(*values: Any) -> Any:
         return _norms_between(values[: len(dtypes)], values[len(dtypes) :])
 
-    specs = [tf.TensorSpec(None, dtype) for dtype in dtypes * 2]
-    compiled = tf.function(function, input_signature=specs, autograph=False)
-    return HOST.call(compiled.get_concrete_function)
+    return concrete(function, [tf.TensorSpec(None, dtype) for dtype in dtypes * 2])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Callable, Iterable
 
 from tb_gradscope.recording.why import program
 from tb_gradscope.recording.why.lines import Line
@@ -28,41 +29,65 @@ def exit_after(start: Line, loss: Line) -> Line | None:
       None where the source shows no such line.
     """
     scope = program.scope_at(start.file, start.line)
-    own, returned = set[str](), set[str]()
+    after = (s for s in program.statements(scope) if (s.end_lineno or s.lineno) >= start.line)
+
+    def is_start(statement: ast.stmt) -> bool:
+        return statement.lineno <= start.line <= (statement.end_lineno or 0)
+
+    def arrives(statement: ast.stmt) -> bool:
+        if loss.file == start.file and _at(statement, loss):
+            return True
+        return isinstance(statement, ast.Return) and _is_used(scope, loss)
+
+    return _exit_among(after, start, set(), _DEEPEST, is_start, arrives)
+
+
+def _exit_among(
+    statements: Iterable[ast.stmt],
+    here: Line,
+    own: set[str],
+    depth: int,
+    is_start: Callable[[ast.stmt], bool],
+    arrives: Callable[[ast.stmt], bool],
+) -> Line | None:
+    """Returns where a value leaves TensorFlow, if what becomes of it arrives.
+
+    Args:
+      statements: in order.
+      here: a line of theirs.
+      own: names of the value, and of what is computed from it within TensorFlow.
+      depth: of the functions to look into.
+      is_start: tells whether a statement has the value, under whatever name.
+      arrives: tells whether what a statement reads is where it should get to.
+    """
     found: Line | None = None
-    for statement in program.statements(scope):
-        if (statement.end_lineno or statement.lineno) < start.line:
-            continue
+    left = set[str]()
+    for statement in statements:
         names, targets = program.reads(statement), program.binds(statement)
-        is_start = statement.lineno <= start.line <= (statement.end_lineno or 0)
-        if not (is_start or names & (own | returned)):
-            continue
+        has_value = is_start(statement) or bool(names & own)
         is_exit = False
-        if found is None and (is_start or names & own) and not _is_print(statement):
-            found = _exit_at(statement, start, is_start, own)
+        if found is None and has_value and not _is_print(statement):
+            found = _exit_at(statement, here, None if is_start(statement) else own, depth)
             is_exit = found is not None
-        if found is not None and (is_exit or names & returned):
-            returned |= targets
-            if loss.file == start.file and _at(statement, loss):
+        if is_exit or names & left:
+            left |= targets
+            if arrives(statement):
                 return found
-            if isinstance(statement, ast.Return) and _is_used(scope, loss):
-                return found
-        elif is_start or names & own:
-            own |= targets
+        elif has_value:
+            own = own | targets
     return None
 
 
-def _exit_at(statement: ast.stmt, start: Line, is_start: bool, own: set[str]) -> Line | None:
+def _exit_at(statement: ast.stmt, here: Line, names: set[str] | None, depth: int) -> Line | None:
     """Returns where a value leaves TensorFlow in a statement, or in what that calls."""
-    names = None if is_start else own
     if names is not None:
         names = names | program.comprehended(statement, names)
     # What a helper returns to `np.stack(helper(y))` has left TensorFlow within it.
-    inner = _exit_in_calls(statement, start.file, names, _DEEPEST)
+    inner = _exit_in_calls(statement, here.file, names, depth) if depth > 0 else None
     call = _exit_in(statement, names)
     if inner is not None or call is None:
         return inner
-    return Line(start.file, call.lineno, start.function)
+    return Line(here.file, call.lineno, here.function)
 
 
 def _exit_in_calls(
@@ -90,26 +115,15 @@ def _exit_of_function(
     function: program.Function, file: str, own: set[str], depth: int
 ) -> Line | None:
     """Returns where arguments leave TensorFlow in a function that returns what becomes of them."""
-    found: Line | None = None
-    left = set[str]()
-    for statement in program.statements(function):
-        names, targets = program.reads(statement), program.binds(statement)
-        is_exit = False
-        if names & own and not _is_print(statement) and found is None:
-            here = own | program.comprehended(statement, own)
-            call = _exit_in(statement, here)
-            if depth > 0:
-                found = _exit_in_calls(statement, file, here, depth)
-            if found is None and call is not None:
-                found = Line(file, call.lineno, function.name)
-            is_exit = found is not None
-        if is_exit or names & left:
-            left |= targets
-            if isinstance(statement, ast.Return):
-                return found
-        elif names & own:
-            own = own | targets
-    return None
+    here = Line(file, function.lineno, function.name)
+    return _exit_among(
+        program.statements(function),
+        here,
+        own,
+        depth,
+        is_start=lambda statement: False,
+        arrives=lambda statement: isinstance(statement, ast.Return),
+    )
 
 
 def _is_used(scope: ast.AST, loss: Line) -> bool:
