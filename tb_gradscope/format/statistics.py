@@ -65,12 +65,15 @@ class Reason(enum.IntEnum):
 
 STATISTIC_COUNT = len(Statistic)
 
-STORED = (
-    Statistic.NORM,
+BESIDE_NORM = (
     Statistic.MAX_ABS,
     Statistic.MEAN,
     Statistic.STD,
     Statistic.ZERO_FRACTION,
     Statistic.VARIABLE_NORM,
 )
+"""NaN where the norm alone was measured: of large gradients that are well themselves, in
+calls that only the sentinel has chosen (the NaN is `record.absent_norm()`)."""
+
+STORED = (Statistic.NORM, *BESIDE_NORM)
 """The statistics that every row of a stored record holds; the rest are held only where needed."""

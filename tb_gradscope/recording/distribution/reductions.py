@@ -20,7 +20,7 @@ import tensorflow as tf
 from tb_gradscope.format import messages
 from tb_gradscope.recording import internals
 from tb_gradscope.recording.failure import contained
-from tb_gradscope.recording.measure import statistics
+from tb_gradscope.recording.measure.gradients import Gradients
 from tb_gradscope.recording.measure.loss_value import with_loss
 from tb_gradscope.recording.store import labels
 from tb_gradscope.recording.store.description import Description
@@ -119,18 +119,14 @@ def _observe(
             return
         found, gradients = [taken.source() for taken in takens], copies[0]
         sources = [g if s is None else s for s, g in zip(found, gradients, strict=True)]
+        measured = Gradients(gradients, sources)
         observe(
             recorder,
             [one.description],
-            lambda: [_payload(gradients, sources)],
+            lambda: [with_loss(tf.reshape(measured.statistics(), [-1]), None, None)],
             (False,) * len(gradients),
-            watch=list(gradients),
+            gradients=measured,
         )
-
-
-def _payload(gradients: list[Any], sources: list[Any]) -> Any:
-    measured = tf.reshape(statistics.gradient_statistics(gradients, sources), [-1])
-    return with_loss(measured, None, None)
 
 
 class _Reduced:

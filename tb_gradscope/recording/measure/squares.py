@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from tb_gradscope.recording.measure.gradients import Gradients
 from tb_gradscope.recording.measure.moments import is_small, together
 from tb_gradscope.recording.measure.numbers import parts_of
 
@@ -18,10 +19,22 @@ class Watched:
     Attributes:
       values: a tensor for each gradient, None for None. Of an IndexedSlices its
         rows as they are: summing those of the same index costs far more than the look.
+      gradients: those that know how they are measured, else None.
+      apart: positions of those that must not wait for the others.
     """
 
-    def __init__(self, gradients: list[Any]) -> None:
+    gradients: Gradients | None = None
+    apart: tuple[int, ...] = ()
+
+    def __init__(self, gradients: Sequence[Any]) -> None:
         self.values = [_values_of(gradient) for gradient in gradients]
+
+    @classmethod
+    def of(cls, gradients: Gradients) -> Watched:
+        """Returns gradients to be looked at, some of them apart."""
+        watched = cls(gradients.values)
+        watched.gradients, watched.apart = gradients, gradients.apart
+        return watched
 
     @property
     def layout(self) -> Hashable:
@@ -44,20 +57,21 @@ class Watched:
         left = iter(arguments)
         return cls([None if each is None else next(left) for each in layout])
 
-    def half_squares(self) -> Any:
-        """Returns half the squared norms, float32 `[gradient]`.
+    def half_squares(self) -> list[Any]:
+        """Returns half the squared norm of each gradient, float32 scalars.
 
         0 for None, not finite where a square overflows too. Each gradient alone, however
         small: to put small ones in one tensor first costs as much on few elements, and
         far more on many.
         """
         zero = tf.constant(0.0)
-        return tf.stack([zero if value is None else _half(value) for value in self.values])
+        return [zero if value is None else _half(value) for value in self.values]
 
     def are_finite(self) -> Any:
         """Returns bool `[gradient]`: whether there is no NaN or infinity in it."""
-        small = [i for i, v in enumerate(self.values) if v is not None and is_small(v)]
-        other = [i for i in range(len(self.values)) if i not in set(small)]
+        here = [index for index in range(len(self.values)) if index not in self.apart]
+        small = [i for i in here if self.values[i] is not None and is_small(self.values[i])]
+        other = [i for i in here if i not in set(small)]
         groups = []
         if small:
             rows, owners, count = together([self.values[index] for index in small])
@@ -68,7 +82,9 @@ class Watched:
             groups.append(
                 tf.stack([tf.constant(True) if v is None else _is_finite(v) for v in values])
             )
-        order = np.argsort(small + other).astype(np.int32)
+        if self.gradients is not None and self.apart:
+            groups.append(tf.stack(self.gradients.are_finite_apart()))
+        order = np.argsort([*small, *other, *self.apart]).astype(np.int32)
         return tf.gather(tf.concat(groups, 0), order)
 
 

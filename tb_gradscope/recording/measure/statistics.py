@@ -52,6 +52,16 @@ def gradient_statistics(gradients: list[Any], sources: list[Any]) -> Any:
     if not tf.executing_eagerly():
         return _statistics(parts, values)
     # One call of a compiled function rather than a thousand eager operations.
+    return _call(parts, values)
+
+
+def compiled_statistics(gradients: list[Any], sources: list[Any]) -> Any:
+    """Returns the same by one call of a function that was traced before, also in a graph."""
+    pairs = list(zip(gradients, sources, strict=True))
+    return _call([part_of(*pair) for pair in pairs], [_value_of(source) for source in sources])
+
+
+def _call(parts: list[Part | None], values: list[Any]) -> Any:
     layout = layout_of(parts), tuple(None if value is None else value.dtype for value in values)
     return _compiled(layout)(*packed(parts), *(value for value in values if value is not None))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,10 +11,9 @@ import tensorflow as tf
 from tb_gradscope.format import messages
 from tb_gradscope.recording.measure.cosines import cosines
 from tb_gradscope.recording.parts.companions import Companion
-from tb_gradscope.recording.store.description import Description
+from tb_gradscope.recording.store.description import ABSENT_MARK, Description
 
 
-@dataclasses.dataclass(frozen=True)
 class Comparison:
     """What one call of a loss is compared with.
 
@@ -22,20 +21,56 @@ class Comparison:
       descriptions: of the series of its cosines; none where there is nothing to compare.
     """
 
-    descriptions: list[Description]
-    _others: list[Companion]
-    _shared: list[int]
-    _found: list[Any]
-    _gradients: list[Any]
+    def __init__(
+        self,
+        descriptions: list[Description],
+        others: list[Companion],
+        shared: list[int],
+        found: list[Any],
+        gradients: list[Any],
+    ) -> None:
+        self.descriptions = descriptions
+        self._others, self._shared = others, shared
+        self._found, self._gradients = found, gradients
+        self._apart: list[int] = []
+        self._between_apart: Any = None
 
     def payloads(self) -> list[Any]:
         """Returns the payload of each series."""
         if not self.descriptions:
             return []
+        rest = [index for index in self._shared if index not in self._apart]
+        groups = [self._cosines(rest)] if rest else []
+        if self._apart:
+            groups.append(self._between_apart)
+        order = np.argsort([*rest, *self._apart]).astype(np.int32)
+        between = groups[0] if len(groups) == 1 else tf.gather(tf.concat(groups, 0), order)
+        return [tf.reshape(tf.transpose(between), [-1])]
+
+    def measure_apart(self, positions: Sequence[int], is_due: Any) -> None:
+        """Compares large gradients where the call is due, in a graph.
+
+        On the others they are not kept until a sentinel has judged the call.
+
+        Args:
+          positions: of the gradients.
+          is_due: bool scalar.
+        """
+        apart = [index for index in self._shared if index in set(positions)]
+        if apart:
+            shape = [len(apart), len(self._others)]
+            self._between_apart = tf.cond(
+                is_due,
+                lambda: self._cosines(apart),
+                lambda: tf.fill(shape, np.float32(ABSENT_MARK)),
+            )
+            self._apart = apart
+
+    def _cosines(self, positions: list[int]) -> Any:
+        """Returns the cosines with the others, float32 `[variable, other]`."""
         every = [*(other.alive() for other in self._others), self._gradients]
-        chosen = [[gradients[index] for index in self._shared] for gradients in every]
-        between = cosines(chosen, [self._found[index] for index in self._shared])
-        return [tf.reshape(tf.transpose(between[:, -1, :-1]), [-1])]
+        chosen = [[gradients[index] for index in positions] for gradients in every]
+        return cosines(chosen, [self._found[index] for index in positions])[:, -1, :-1]
 
 
 def compare(

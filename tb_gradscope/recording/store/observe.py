@@ -12,6 +12,7 @@ from tb_gradscope import __version__
 from tb_gradscope.format import messages, tags
 from tb_gradscope.format.statistics import Reason
 from tb_gradscope.recording import internals, step
+from tb_gradscope.recording.measure.gradients import Gradients
 from tb_gradscope.recording.measure.squares import Watched
 from tb_gradscope.recording.store import cadence, ring
 from tb_gradscope.recording.store.description import Description
@@ -84,7 +85,8 @@ def observe(
     *,
     tally: Any = None,
     is_repeat: bool = False,
-    watch: list[Any] | None = None,
+    gradients: Gradients | None = None,
+    early: Callable[[Any], None] | None = None,
 ) -> Counted:
     """Counts one call, and records it if it is due: eagerly, or in the graph under construction.
 
@@ -100,26 +102,33 @@ def observe(
       tally: int64 vector to add to the tallies of the first in every call, or None.
       is_repeat: the same loss of the same tape was seen before, so that the call
         counts no further step.
-      watch: the gradients of the first, for the sentinel to look at in every call;
-        None for no sentinel. A call in which it sees something odd is recorded.
+      gradients: of the first, for the sentinel to look at in every call; None for no
+        sentinel. A call in which it sees something odd is recorded.
+      early: builds what is recorded if the call is due by the cadence, but holds large
+        gradients and must not wait for the rest; it gets a bool scalar of the graph.
 
     Returns:
       The call, for `record` to record more of it; in a graph as it is due by the
       cadence alone, which needs nothing of the gradients.
     """
     first, *others = descriptions
-    if watch is not None and recorder.has_sentinel:
+    if gradients is not None and recorder.has_sentinel:
         first = first.with_sentinel
         descriptions = [first, *others]
     looked = counted = count(recorder, first, none, is_repeat=is_repeat)
-    if watch is not None and first.is_watched:
-        watched = Watched(watch)
-        if in_function():
-            # Judged in the branch that records: one branch less.
-            looked = dataclasses.replace(counted, glance=_glance(counted, first, watched))
-        else:
-            looked, tally = look(counted, first, watched)
-            counted = dataclasses.replace(looked, spikes=None)
+    watched = Watched.of(gradients) if gradients is not None and first.is_watched else None
+    if watched is not None and in_function():
+        # Judged in the branch that records: one branch less.
+        looked = dataclasses.replace(counted, glance=_glance(counted, first, watched))
+    elif watched is not None:
+        looked, tally = look(counted, first, watched)
+        counted = dataclasses.replace(looked, spikes=None)
+    if gradients is not None and gradients.apart:
+        with tf.name_scope("gradscope"):
+            glance = looked.glance
+            gradients.measure_apart(counted.due, None if glance is None else glance.apart)
+            if early is not None:
+                early(counted.due)
     record(looked, descriptions, payloads, tally=tally)
     return dataclasses.replace(counted, turn=None)
 

@@ -18,6 +18,7 @@ import tensorflow as tf
 
 from tb_gradscope.recording import internals
 from tb_gradscope.recording.distribution.replica import device_here, is_on_one_device
+from tb_gradscope.recording.measure.gradients import HELD_BYTES
 from tb_gradscope.recording.measure.squares import Watched
 from tb_gradscope.recording.store import cadence
 from tb_gradscope.recording.store.counter import Counter
@@ -27,9 +28,6 @@ from tb_gradscope.recording.store.sentinel import NOT_ODD, Glance, Sentinel
 _RING_FLOATS = 1 << 20
 _FEWEST, _MOST = 16, 1024
 _LABEL = 3  # step, call, reason; then the tallies
-
-_HELD_BYTES = 1 << 24
-"""Gradients of so many bytes may wait for each other on steps that are not recorded."""
 
 NO_STEP = -(1 << 62)
 """In place of a step where the program keeps none."""
@@ -337,7 +335,7 @@ def _branch(condition: Any, function: Callable[[], Any]) -> None:
     result = tf.cond(condition, branch, lambda: tf.constant(0, tf.int64))
     # One operation takes its inputs on its own device only.
     if is_on_one_device():
-        internals.keep_as_one_operation(result, _HELD_BYTES)
+        internals.keep_as_one_operation(result, HELD_BYTES)
 
 
 def _put(

@@ -41,6 +41,7 @@ _SMALLEST, _LARGEST = 1e-37, 3e38  # float32 squares that have a logarithm
 _NOWHERE = np.float32(-1.0)  # as both bounds of a squared norm, which is never negative
 
 _STATES = 5  # mean, how far it strays, calls seen, not finite last, not finite ever
+_WAS_BAD = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +54,9 @@ class Glance:
       halves: half their squared norms.
       call: number of the call.
       is_odd: bool scalar: the sentinel must judge this call.
+      apart: of each gradient that is measured apart: half its squared norm, and a bool
+        scalar, whether more must be known of it. The others are all measured if any
+        gradient is odd.
     """
 
     sentinel: Sentinel
@@ -60,6 +64,7 @@ class Glance:
     halves: Any
     call: Any
     is_odd: Any
+    apart: list[tuple[Any, Any]]
 
     def judge(self) -> Seen:
         """Judges the call, and goes on from there; for a branch that is hardly ever taken."""
@@ -125,12 +130,13 @@ class Sentinel:
 
     def glance_if(self, condition: Any, watched: Watched, call: Any) -> Glance:
         """Adds a look to the graph under construction, where a bool scalar says so."""
-        halves, is_odd = tf.cond(
+        nothing = tf.constant(0.0), tf.constant(False)
+        halves, is_odd, apart = tf.cond(
             condition,
             lambda: self._glance(watched, call),
-            lambda: (tf.zeros([self._count]), tf.constant(False)),
+            lambda: (tf.zeros([self._count]), tf.constant(False), [nothing] * len(watched.apart)),
         )
-        return Glance(self, watched, halves, call, is_odd)
+        return Glance(self, watched, halves, call, is_odd, apart)
 
     def look_now(self, watched: Watched, call: int) -> Seen:
         """Looks at an eager call."""
@@ -146,21 +152,34 @@ class Sentinel:
     def _compile(self, layout: Any) -> Any:
         def look(call: Any, *arguments: Any) -> tuple[Any, Any]:
             watched = Watched.of_arguments(layout, arguments)
-            halves, is_odd = self._glance(watched, call)
-            seen = Glance(self, watched, halves, call, is_odd).judge_if_odd()
+            halves, is_odd, apart = self._glance(watched, call)
+            seen = Glance(self, watched, halves, call, is_odd, apart).judge_if_odd()
             return tf.concat([seen.reason[None], seen.nonfinite], 0), seen.spikes
 
         signature = [tf.TensorSpec([], tf.int64), *Watched.signature(layout)]
         function = tf.function(look, input_signature=signature, autograph=False)
         return HOST.call(function.get_concrete_function)
 
-    def _glance(self, watched: Watched, call: Any) -> tuple[Any, Any]:
-        halves = watched.half_squares()
+    def _glance(self, watched: Watched, call: Any) -> tuple[Any, Any, list[tuple[Any, Any]]]:
+        alone = watched.half_squares()
+        halves = tf.stack(alone)
         low, high = tf.unstack(self._bounds.read_value())
-        # NaN is without, too: it equals nothing.
-        is_without = tf.reduce_any(tf.not_equal(tf.clip_by_value(halves, low, high), halves))
+        is_without = tf.reduce_any(_is_without(halves, low, high))
         is_routine = tf.equal(tf.bitwise.bitwise_and(call, _ROUTINE - 1), 0)
-        return halves, tf.logical_or(is_without, is_routine)
+        is_odd = tf.logical_or(is_without, is_routine)
+        if not watched.apart:
+            return halves, is_odd, []
+        positions = list(watched.apart)
+        known = [low, high, self._state.read_value()[_WAS_BAD] > 0]
+        columns = [tf.unstack(tf.gather(each, positions)) for each in known]
+        return (
+            halves,
+            is_odd,
+            [
+                (alone[position], _is_odd_itself(alone[position], *bounds))
+                for position, *bounds in zip(positions, *columns, strict=True)
+            ],
+        )
 
     def judge(self, glance: Glance) -> Seen:
         """Judges a call in full, in a graph, and moves ranges and bounds."""
@@ -210,6 +229,22 @@ class Sentinel:
         ]
         with tf.control_dependencies(moved):
             return Seen(tf.cast(reason, tf.int64), nonfinite, tf.identity(spikes))
+
+
+def _is_without(halves: Any, low: Any, high: Any) -> Any:
+    # NaN is without, too: it equals nothing.
+    return tf.not_equal(tf.clip_by_value(halves, low, high), halves)
+
+
+def _is_odd_itself(half: Any, low: Any, high: Any, was_bad: Any) -> Any:
+    """Tells whether more than the norm must be known of a gradient, all scalars.
+
+    Of one that is all zeros, or tiny; that is infinite, or huge; that turns to NaN, or
+    back; and of one that leaves its range, where it has one yet.
+    """
+    leaves = tf.logical_and(low >= 0, _is_without(half, low, high))
+    turns = tf.equal(tf.math.is_finite(half), was_bad)
+    return (half == 0) | tf.math.is_inf(half) | turns | leaves
 
 
 def _bounds(mean: Any, room: Any, is_warm: Any, finite: Any, squares: Any) -> Any:

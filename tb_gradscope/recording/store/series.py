@@ -21,7 +21,13 @@ from tb_gradscope.format.record import (
     encode_gradient,
     none_norm,
 )
-from tb_gradscope.format.statistics import STATISTIC_COUNT, Reason, State, Statistic
+from tb_gradscope.format.statistics import (
+    BESIDE_NORM,
+    STATISTIC_COUNT,
+    Reason,
+    State,
+    Statistic,
+)
 from tb_gradscope.recording.failure import contained
 from tb_gradscope.recording.measure.squares import Watched
 from tb_gradscope.recording.store.description import (
@@ -35,6 +41,7 @@ from tb_gradscope.recording.store.description import (
     OPTIMIZER_HEADER,
     OPTIMIZER_ROW,
     SKIPPED,
+    UNMEASURED_MARK,
     Description,
 )
 from tb_gradscope.recording.store.live import Live
@@ -131,7 +138,9 @@ class Series:
     def _write_gradient(self, writer: Writer, step: int, slot: Slot) -> None:
         header = self.description.header
         width = self.description.width
-        values = slot.payload[header:width].reshape(-1, STATISTIC_COUNT)
+        values = slot.payload[header:width].reshape(-1, STATISTIC_COUNT).copy()
+        norm_alone = np.flatnonzero(values[:, Statistic.MAX_ABS] == UNMEASURED_MARK)
+        values[norm_alone[:, None], BESIDE_NORM] = absent_norm()
         states = self._count_states(values)
         changed = np.flatnonzero(states != self._states)
         if len(changed):

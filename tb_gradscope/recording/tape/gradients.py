@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import weakref
 from collections.abc import Hashable
 from typing import Any
@@ -11,7 +12,7 @@ import tensorflow as tf
 
 from tb_gradscope.format import messages
 from tb_gradscope.recording.distribution.replica import replica_here
-from tb_gradscope.recording.measure import statistics
+from tb_gradscope.recording.measure.gradients import Gradients
 from tb_gradscope.recording.measure.loss_value import with_loss
 from tb_gradscope.recording.optimizer.micro_batches import batch_of
 from tb_gradscope.recording.optimizer.scaling import scale_of, unscaled
@@ -100,14 +101,21 @@ def observe_gradients(
     others = companions_of(recorder).observe(description.schema.name, found, gradients, is_repeat)
     compared = compare(description, others, found, gradients)
 
-    def payloads() -> list[Any]:
-        true = [unscaled(gradient, scale) for gradient in gradients]
-        measured = tf.reshape(statistics.gradient_statistics(true, found), [-1])
-        values = with_loss(measured, target, scale)
-        return [values, *compared.payloads()]
+    measured = Gradients(gradients, found, scale, functools.partial(unscaled, scale=scale))
 
-    descriptions = [description, *compared.descriptions]
-    call = observe(recorder, descriptions, payloads, none, is_repeat=is_repeat, watch=gradients)
+    def payloads() -> list[Any]:
+        rows = tf.reshape(measured.statistics(), [-1])
+        return [with_loss(rows, target, scale), *compared.payloads()]
+
+    call = observe(
+        recorder,
+        [description, *compared.descriptions],
+        payloads,
+        none,
+        is_repeat=is_repeat,
+        gradients=measured,
+        early=functools.partial(compared.measure_apart, measured.apart),
+    )
     if parts is not None:
         for each, part in parts.record(call, description, found, none):
             if any(each.none):

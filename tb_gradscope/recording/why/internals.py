@@ -177,23 +177,30 @@ def custom_gradient(frame: FrameType) -> tuple[str, list[Any]] | None:
     return None
 
 
-class _NumpyHook:
-    """Tells callbacks of each eager tensor that is turned into Python or NumPy."""
+class _Hook:
+    """Tells callbacks of each call of a function of TensorFlow's, in whatever thread.
 
-    def __init__(self) -> None:
+    Args:
+      owner: returns the class or module that has the function, None where none has.
+      name: of the function.
+      of_result: callbacks are told what it returns; else its first argument, before it runs.
+    """
+
+    def __init__(self, owner: Callable[[], Any], name: str, *, of_result: bool = False) -> None:
+        self._owner, self._name, self._of_result = owner, name, of_result
         self._callbacks: list[Callable[[Any], None]] = []
         self._lock = threading.Lock()
         self._remove: Callable[[], None] | None = None
 
     @contextlib.contextmanager
-    def telling(self, callback: Callable[[Any], None]) -> Iterator[None]:
-        """Has `callback` called, in whatever thread, for as long as this is entered."""
+    def telling(self, callback: Callable[[Any], None]) -> Iterator[bool]:
+        """Has `callback` called for as long as this is entered; gives False if it cannot be."""
         with self._lock:
             self._callbacks = [*self._callbacks, callback]
             if self._remove is None:
                 self._remove = self._install()
         try:
-            yield
+            yield self._remove is not None
         finally:
             with self._lock:
                 self._callbacks = [other for other in self._callbacks if other != callback]
@@ -201,31 +208,74 @@ class _NumpyHook:
                     self._remove()
                     self._remove = None
 
-    def _install(self) -> Callable[[], None]:
-        owner = next((c for c in _eager_classes() if _NUMPY in c.__dict__), None)
-        if owner is None:
-            return lambda: None
-        original = owner.__dict__[_NUMPY]
+    def _install(self) -> Callable[[], None] | None:
+        owner = self._owner()
+        original = None if owner is None else owner.__dict__.get(self._name)
+        if original is None:
+            return None
 
-        def numpy(tensor: Any) -> Any:
+        def before(first: Any, *others: Any, **named: Any) -> Any:
             for callback in self._callbacks:
-                callback(tensor)
-            return original(tensor)
+                callback(first)
+            return original(first, *others, **named)
+
+        def after(*given: Any, **named: Any) -> Any:
+            result = original(*given, **named)
+            for callback in self._callbacks:
+                callback(result)
+            return result
+
+        told = after if self._of_result else before
 
         def remove() -> None:
-            if owner.__dict__.get(_NUMPY) is numpy:
-                setattr(owner, _NUMPY, original)
+            if owner.__dict__.get(self._name) is told:
+                setattr(owner, self._name, original)
 
-        with contextlib.suppress(AttributeError, TypeError):
-            setattr(owner, _NUMPY, numpy)
+        try:
+            setattr(owner, self._name, told)
+        except (AttributeError, TypeError):
+            return None
         return remove
 
 
-on_numpy = _NumpyHook().telling
+def _numpy_owner() -> Any:
+    return next((c for c in _eager_classes() if _NUMPY in c.__dict__), None)
+
+
+def _dlpack_owner() -> Any:
+    try:
+        from tensorflow.python import pywrap_tfe
+    except ImportError:
+        return None
+    return pywrap_tfe
+
+
+def _constant_owner() -> Any:
+    try:
+        from tensorflow.python.framework import constant_op
+    except ImportError:
+        return None
+    return constant_op
+
+
+on_numpy = _Hook(_numpy_owner, _NUMPY).telling
 """Enters a callback for each eager tensor that is turned into Python or NumPy.
 
 `np.asarray` goes past it. Without the private name, the source alone tells where a
 value left TensorFlow.
+"""
+
+on_dlpack = _Hook(_dlpack_owner, "TFE_ToDlpackCapsule").telling
+"""Enters a callback for each eager tensor that is given to another library by dlpack.
+
+Without the private name, that is not known to be where a value left TensorFlow.
+"""
+
+on_constant = _Hook(_constant_owner, "convert_to_eager_tensor", of_result=True).telling
+"""Enters a callback for each eager tensor made of Python or NumPy values.
+
+Python numbers given to an operation go past it. Without the private name, tensors of
+other threads are not told from constants: what comes through them is `unused`.
 """
 
 

@@ -73,6 +73,9 @@ class Observer:
         self.is_on = self.is_whole = False
         self.most = MOST_BEFORE
         self._reads: set[Key] = set()
+        self._constants: set[Key] = set()
+        self._knows_constants = False
+        self._foreign: dict[Key, Line | None] = {}
         self._graphs: list[Any] = []
         self._undo = contextlib.ExitStack()
         self._undo_everywhere = contextlib.ExitStack()
@@ -91,6 +94,15 @@ class Observer:
             for tensor in tensors
         )
 
+    def foreign(self, keys: set[Key]) -> Line | None:
+        """Returns where one of these tensors was used first that came from elsewhere.
+
+        Another thread made it, or another library; what it depends on is not known.
+        """
+        if not self._knows_constants:
+            return None
+        return next((line for key, line in self._foreign.items() if line and key in keys), None)
+
     def start(self) -> bool:
         """Begins to observe this thread; False where TensorFlow does not allow it."""
         # Before TensorFlow has started there is no tensor, and making one would start it.
@@ -99,7 +111,10 @@ class Observer:
         if not internals.add_op_callback(self._noted):
             return False
         self._undo.callback(internals.remove_op_callback, self._noted)
-        self._undo_everywhere.enter_context(internals.on_numpy(self._left))
+        for hook in (internals.on_numpy, internals.on_dlpack):
+            self._undo_everywhere.enter_context(hook(self._left))
+        knows = self._undo_everywhere.enter_context(internals.on_constant(self._made))
+        self._knows_constants = knows
         self.is_on = self.is_whole = True
         return True
 
@@ -150,7 +165,7 @@ class Observer:
             key = internals.eager_key(tensor)
             if key > self.first and key not in self._reads and tensor.dtype != tf.resource:
                 self._reads.add(key)
-                self._note_silent_read(tensor, key, frame, line)
+                self._note_origin(tensor, key, frame, line)
         outs = [internals.eager_key(tensor) for tensor in outputs]
         self._reads.update(outs)
         ins = [internals.eager_key(tensor) for tensor in inputs]
@@ -193,30 +208,48 @@ class Observer:
             )
         )
 
-    def _note_silent_read(self, tensor: Any, key: Key, frame: FrameType, line: Line | None) -> None:
+    def _note_origin(self, tensor: Any, key: Key, frame: FrameType, line: Line | None) -> None:
+        """Notes where a tensor comes from that no operation seen here has made."""
+        arguments = [
+            one
+            for _, value in place.locals_of(frame)
+            for one in (value if isinstance(value, list | tuple) else (value,))
+        ]
+        if any(one is tensor for one in arguments):
+            if key not in self._constants:
+                self._foreign[key] = line
+            return
+        for one in arguments:
+            if isinstance(one, tf.Variable) and self._note_silent_read(one, tensor, key, line):
+                return
+
+    def _note_silent_read(self, variable: Any, tensor: Any, key: Key, line: Line | None) -> bool:
         """Notes a variable read within another operation: `tf.reduce_sum(variable)`.
 
         TensorFlow reports no operation for that read, but the variable is an argument
         of the Python function that runs the operation.
         """
-        for _, value in place.locals_of(frame):
-            for candidate in value if isinstance(value, list | tuple) else (value,):
-                handle = None
-                if isinstance(candidate, tf.Variable):
-                    handle = getattr(candidate, "handle", None)
-                if handle is None or not internals.is_eager(handle):
-                    continue
-                if candidate.dtype == tensor.dtype and candidate.shape == tensor.shape:
-                    read = nodes.plain(
-                        _READ,
-                        len(self.nodes),
-                        [internals.eager_key(handle)],
-                        [key],
-                        ((tf.resource,), (tensor.dtype,)),
-                    )
-                    read.line = line
-                    self.nodes.append(read)
-                    return
+        handle = getattr(variable, "handle", None)
+        if not internals.is_eager(handle):
+            return False
+        if variable.dtype != tensor.dtype or variable.shape != tensor.shape:
+            return False
+        read = nodes.plain(
+            _READ,
+            len(self.nodes),
+            [internals.eager_key(handle)],
+            [key],
+            ((tf.resource,), (tensor.dtype,)),
+        )
+        read.line = line
+        self.nodes.append(read)
+        return True
+
+    def _made(self, constant: Any) -> None:
+        if len(self._constants) >= self.most:
+            self._knows_constants = False
+        if self._knows_constants:
+            self._constants.add(internals.eager_key(constant))
 
     def _left(self, tensor: Any) -> None:
         if not self.is_on or self._is_ours() or len(self.exits) >= self.most:

@@ -241,11 +241,19 @@ class _Court:
         one = self._missing[position]
         if not (serving or idle) and one.rebound is not None:
             return Cause("overwritten", one.rebound, detail="used")
+        foreign = self._foreign()
+        if foreign is not None:
+            return Cause("unknown", foreign, detail="foreign")
         if idle or serving:
             return Cause("unused", self._loss, detail="read", other=_first_line(idle))
         if self._may_be_read_before():
             return Cause("unknown", self._loss, detail="not_read", is_final=False)
         return Cause("unused", self._loss, detail="never_read")
+
+    def _foreign(self) -> Line | None:
+        """Returns where the loss uses a tensor of unknown origin, None if it uses none."""
+        observer = self._world.observer
+        return None if observer is None else observer.foreign(self._world.keys)
 
     def _may_be_read_before(self) -> bool:
         """Tells whether the loss uses values of before anything was observed."""
