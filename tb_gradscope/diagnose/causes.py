@@ -139,8 +139,11 @@ _DETAILS: dict[tuple[str, str], str] = {
     ("unknown", "not_observed"): "it is read, but no path leads back to it; which operation cuts "
     "the path was not observed",
     ("unknown", "not_read"): "it was not read while the tape recorded",
-    ("unknown", "foreign"): "this loss uses a tensor that was made in another thread or by another "
-    "library, and whether from it is not known",
+    (
+        "unknown",
+        "foreign",
+    ): "this loss uses a tensor that no operation seen in the tape's thread made "
+    "(another thread, likely, or another library), and what that depends on is not known",
     (
         "unknown",
         "connected",
@@ -252,8 +255,8 @@ _DETAIL_ADVICE: dict[tuple[str, str], str] = {
     "do not ask for it (model.trainable_variables).",
     ("not_watched", "switched_off"): "Call tape.watch(variable) at the start of the tape's block.",
     ("stopped", "reset"): "Do not reset the tape between the computation and the gradient.",
-    ("unknown", "foreign"): "Compute what the loss depends on with TensorFlow's operations, in the "
-    "thread of the tape, for a tape records nothing else; then ask again.",
+    ("unknown", "foreign"): "Compute that tensor with TensorFlow's operations in the thread of the "
+    "tape, inside its `with` block: a tape records nothing else.",
     ("unknown", "not_read"): "Compute from it inside the tape's `with` block; was it read before "
     "that, or is another copy of it used?",
 }

@@ -103,6 +103,11 @@ class Observer:
             return None
         return next((line for key, line in self._foreign.items() if line and key in keys), None)
 
+    def is_foreign(self, key: Key) -> bool:
+        """Tells whether a tensor came from elsewhere, and no operation used it."""
+        is_seen = key <= self.first or key in self._reads or key in self._constants
+        return self._knows_constants and not is_seen
+
     def start(self) -> bool:
         """Begins to observe this thread; False where TensorFlow does not allow it."""
         # Before TensorFlow has started there is no tensor, and making one would start it.
@@ -168,6 +173,8 @@ class Observer:
                 self._note_origin(tensor, key, frame, line)
         outs = [internals.eager_key(tensor) for tensor in outputs]
         self._reads.update(outs)
+        for key in outs:  # a ForwardAccumulator uses them before they are told of
+            self._foreign.pop(key, None)
         ins = [internals.eager_key(tensor) for tensor in inputs]
         in_dtypes = [tensor.dtype for tensor in inputs]
         bodies: tuple[Body, ...] = ()

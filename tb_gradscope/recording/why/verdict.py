@@ -252,8 +252,12 @@ class _Court:
 
     def _foreign(self) -> Line | None:
         """Returns where the loss uses a tensor of unknown origin, None if it uses none."""
-        observer = self._world.observer
-        return None if observer is None else observer.foreign(self._world.keys)
+        world, observer = self._world, self._world.observer
+        if observer is None:
+            return None
+        if any(map(observer.is_foreign, world.losses)):
+            return self._loss
+        return observer.foreign(world.keys)
 
     def _may_be_read_before(self) -> bool:
         """Tells whether the loss uses values of before anything was observed."""

@@ -298,6 +298,17 @@ class TestWithoutPrivateNames:
         (run,) = gs.load(logdir).runs.values()
         assert run.losses[0].causes[0].kind in ("blocked", "unused")
 
+    def test_of_the_constant_hook(self, logdir, monkeypatch):
+        """Constants are not told from tensors of other threads: then none is said to be one."""
+        monkeypatch.setattr(internals, "_constant_owner", lambda: None)
+        w = tf.Variable([1.0])
+        with gs.record(logdir, on_error="raise"):
+            with gs.GradientTape() as tape:
+                loss = tf.reduce_sum(tf.constant([1.0]))
+            assert tape.gradient(loss, [w]) == [None]
+        (run,) = gs.load(logdir).runs.values()
+        assert run.losses[0].causes[0].kind == "unused"
+
     def test_all_of_them_are_there(self):
         """In the TensorFlow that is installed. Fails where one has moved."""
         graph = tf.__internal__.FuncGraph("f")
@@ -305,7 +316,9 @@ class TestWithoutPrivateNames:
         assert internals.gradient_function("StopGradient") == (True, None)
         assert internals.gradient_function("MatMul")[1] is not None
         assert internals.gradient_function("NoSuchOperation") == (False, None)
-        assert "_numpy" in {name for c in internals._eager_classes() for name in c.__dict__}
+        for hook in (internals.on_numpy, internals.on_dlpack, internals.on_constant):
+            with hook(lambda tensor: None) as is_there:
+                assert is_there
         one, other = tf.constant(1.0), tf.constant(1.0)
         assert internals.eager_key(one) < internals.eager_key(other)
         assert observing._here.observer is None

@@ -1,0 +1,122 @@
+"""What an eager loss is computed from elsewhere: in another thread, or by another library."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tb_gradscope as gs
+from tb_gradscope.diagnose.judge import findings
+
+X = np.ones((4, 3), np.float32)
+
+
+@pytest.fixture
+def elsewhere():
+    """Calls a function in another thread, and returns what it returns."""
+    with ThreadPoolExecutor(1) as pool:
+        yield lambda function, *given: pool.submit(function, *given).result()
+
+
+@pytest.fixture
+def cause_of(logdir):
+    """Asks for the gradient of a loss, computed under a tape, and returns why `w` has none."""
+
+    def ask(forward):
+        w, scale = tf.Variable(tf.ones([3, 1])), tf.Variable(2.0)
+        with gs.record(logdir, every=1, on_error="raise"):
+            with gs.GradientTape() as tape:
+                loss = forward(w, scale)
+            assert tape.gradient(loss, [w, scale])[0] is None
+        (run,) = gs.load(logdir).runs.values()
+        found = {run.variables[p].name: c for c in run.losses[0].causes for p in c.variables}
+        return found["w"]
+
+    return ask
+
+
+class TestOfAnotherThread:
+    """Whether such a tensor depends on the variable is not known, so nothing is claimed."""
+
+    def test_a_tensor(self, cause_of, elsewhere):
+        cause = cause_of(
+            lambda w, scale: tf.reduce_mean(elsewhere(tf.matmul, X, w)) * scale  # <--
+        )
+        assert (cause.kind, cause.detail) == ("unknown", "foreign")
+        assert "# <--" in cause.where.code
+
+    def test_the_loss_itself(self, cause_of, elsewhere):
+        cause = cause_of(lambda w, scale: elsewhere(tf.reduce_mean, w))
+        assert (cause.kind, cause.detail) == ("unknown", "foreign")
+
+    def test_a_tensor_of_a_function(self, cause_of, elsewhere):
+        def forward(w, scale):
+            return scale * tf.add_n(elsewhere(tf.function(lambda: [tf.reduce_sum(w)])))
+
+        assert cause_of(forward).detail == "foreign"
+
+    def test_part_of_the_way(self, cause_of, elsewhere):
+        cause = cause_of(lambda w, scale: scale * tf.norm(elsewhere(tf.nn.relu, tf.matmul(X, w))))
+        assert cause.detail == "foreign"
+
+    def test_it_is_said_in_a_sentence(self, cause_of, elsewhere, logdir):
+        cause_of(lambda w, scale: tf.reduce_mean(elsewhere(tf.matmul, X, w)) * scale)
+        (run,) = gs.load(logdir).runs.values()
+        (finding,) = findings(run)
+        assert finding.cause == "unknown"
+        assert "that no operation seen in the tape's thread made" in finding.message
+        assert "in the thread of the tape" in finding.advice
+
+
+def test_there_and_back_by_dlpack(cause_of):
+    def forward(w, scale):
+        there = tf.experimental.dlpack.to_dlpack(tf.matmul(X, w))
+        back = tf.experimental.dlpack.from_dlpack(there)
+        return tf.reduce_mean(back) * scale
+
+    cause = cause_of(forward)
+    assert (cause.kind, cause.detail) == ("blocked", "left_tensorflow")
+    assert "to_dlpack" in cause.where.code
+
+
+class TestNothingForeign:
+    """What takes no part is still said to take none."""
+
+    def test_constants(self, cause_of):
+        def forward(w, scale):
+            data = tf.constant(X) + tf.convert_to_tensor(X) + X + tf.cast(1, tf.float32)
+            return tf.reduce_mean(data**2 / 3.0 - tf.zeros_like(data)) * scale
+
+        assert cause_of(forward).kind == "unused"
+
+    def test_a_constant_of_another_thread(self, cause_of, elsewhere):
+        cause = cause_of(lambda w, scale: tf.reduce_mean(elsewhere(tf.constant, X)) * scale)
+        assert cause.kind == "unused"
+
+    def test_gradients_jacobians_and_tangents(self, cause_of):
+        def forward(w, scale):
+            x = tf.constant(X)
+            with (
+                tf.GradientTape(persistent=True) as inner,
+                tf.autodiff.ForwardAccumulator(x, tf.ones_like(x)) as forwards,
+            ):
+                inner.watch(x)
+                y = tf.nn.relu(x) * tf.gather(x, [1, 2, 0, 0]) + x
+            penalty = tf.norm(inner.gradient(y, x)) + tf.norm(inner.jacobian(y, x))
+            return (penalty + tf.norm(forwards.jvp(y))) * scale
+
+        assert cause_of(forward).kind == "unused"
+
+    def test_data_and_functions(self, cause_of):
+        def forward(w, scale):
+            (data,) = tf.data.Dataset.from_tensors(X).map(lambda x: x * 2.0).prefetch(1)
+            mapped = tf.map_fn(lambda x: x + 1.0, data)
+            of_python = tf.numpy_function(lambda x: x, [data], tf.float32)
+            random = tf.random.Generator.from_seed(1).normal([3])
+            called = tf.function(lambda x: [x, x + 1.0])(random)
+            return tf.norm(mapped + of_python + called[1]) * scale
+
+        assert cause_of(forward).kind == "unused"
