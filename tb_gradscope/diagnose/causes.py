@@ -139,6 +139,8 @@ _DETAILS: dict[tuple[str, str], str] = {
     ("unknown", "not_observed"): "it is read, but no path leads back to it; which operation cuts "
     "the path was not observed",
     ("unknown", "not_read"): "it was not read while the tape recorded",
+    ("unknown", "left_elsewhere"): "another thread makes a number or an array of what is computed "
+    "from it, it seems, and whether this loss uses that is not known",
     (
         "unknown",
         "foreign",
@@ -257,6 +259,8 @@ _DETAIL_ADVICE: dict[tuple[str, str], str] = {
     ("stopped", "reset"): "Do not reset the tape between the computation and the gradient.",
     ("unknown", "foreign"): "Compute that tensor with TensorFlow's operations in the thread of the "
     "tape, inside its `with` block: a tape records nothing else.",
+    ("unknown", "left_elsewhere"): "If the loss is to depend on it, compute that in the thread of "
+    "the tape, inside its `with` block, and leave .numpy() out.",
     ("unknown", "not_read"): "Compute from it inside the tape's `with` block; was it read before "
     "that, or is another copy of it used?",
 }

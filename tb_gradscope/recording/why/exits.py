@@ -164,6 +164,20 @@ def flows(stack: tuple[Line, ...], loss: Line) -> bool:
     return False
 
 
+def is_handed_on(line: Line) -> bool:
+    """Tells whether a function returns what leaves TensorFlow in it, or keeps it as attribute."""
+    bound = set[str]()
+    for statement in program.statements(program.scope_at(line.file, line.line)):
+        is_here = statement.lineno <= line.line <= (statement.end_lineno or statement.lineno)
+        if not (is_here or program.reads(statement) & bound):
+            continue
+        targets = statement.targets if isinstance(statement, ast.Assign) else []
+        if isinstance(statement, ast.Return) or any(isinstance(t, ast.Attribute) for t in targets):
+            return True
+        bound |= program.binds(statement)
+    return False
+
+
 def decides(line: Line, loss: Line) -> bool:
     """Tells whether a condition at a line chooses what the loss is computed from."""
     statement = program.statement_at(line.file, line.line)

@@ -250,6 +250,14 @@ def _dlpack_owner() -> Any:
     return pywrap_tfe
 
 
+def _read_owner() -> Any:
+    try:
+        from tensorflow.python.ops import resource_variable_ops
+    except ImportError:
+        return None
+    return resource_variable_ops
+
+
 def _constant_owner() -> Any:
     try:
         from tensorflow.python.framework import constant_op
@@ -269,6 +277,13 @@ on_dlpack = _Hook(_dlpack_owner, "TFE_ToDlpackCapsule").telling
 """Enters a callback for each eager tensor that is given to another library by dlpack.
 
 Without the private name, that is not known to be where a value left TensorFlow.
+"""
+
+on_read = _Hook(_read_owner, "variable_accessed").telling
+"""Enters a callback for each variable that Python reads.
+
+What TensorFlow reads by itself within another operation goes past it. Without the
+private name, that another thread reads a variable is not known.
 """
 
 on_constant = _Hook(_constant_owner, "convert_to_eager_tensor", of_result=True).telling

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import sys
+import threading
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
@@ -40,11 +41,13 @@ class Exit:
       key: of the tensor.
       index: after how many operations.
       lines: where, and who called that, the innermost first.
+      is_elsewhere: in another thread.
     """
 
     key: Key
     index: int
     lines: tuple[Line, ...]
+    is_elsewhere: bool = False
 
 
 class Observer:
@@ -72,6 +75,8 @@ class Observer:
         self.first = self._last = 0
         self.is_on = self.is_whole = False
         self.most = MOST_BEFORE
+        self._thread = threading.get_ident()
+        self._read_elsewhere: set[Key] = set()
         self._reads: set[Key] = set()
         self._constants: set[Key] = set()
         self._knows_constants = False
@@ -103,6 +108,10 @@ class Observer:
             return None
         return next((line for key, line in self._foreign.items() if line and key in keys), None)
 
+    def is_read_elsewhere(self, handle: Key) -> bool:
+        """Tells whether another thread has read the variable with this handle."""
+        return handle in self._read_elsewhere
+
     def is_foreign(self, key: Key) -> bool:
         """Tells whether a tensor came from elsewhere, and no operation used it."""
         is_seen = key <= self.first or key in self._reads or key in self._constants
@@ -118,6 +127,7 @@ class Observer:
         self._undo.callback(internals.remove_op_callback, self._noted)
         for hook in (internals.on_numpy, internals.on_dlpack):
             self._undo_everywhere.enter_context(hook(self._left))
+        self._undo_everywhere.enter_context(internals.on_read(self._read))
         knows = self._undo_everywhere.enter_context(internals.on_constant(self._made))
         self._knows_constants = knows
         self.is_on = self.is_whole = True
@@ -252,6 +262,13 @@ class Observer:
         self.nodes.append(read)
         return True
 
+    def _read(self, variable: Any) -> None:
+        if threading.get_ident() == self._thread or not self.is_on or self._is_ours():
+            return
+        handle = getattr(variable, "handle", None)
+        if internals.is_eager(handle):
+            self._read_elsewhere.add(internals.eager_key(handle))
+
     def _made(self, constant: Any) -> None:
         if len(self._constants) >= self.most:
             self._knows_constants = False
@@ -264,7 +281,9 @@ class Observer:
         try:
             if internals.is_eager(tensor):
                 stack = lines.stack_of(sys._getframe(1))
-                self.exits.append(Exit(internals.eager_key(tensor), len(self.nodes), stack))
+                is_elsewhere = threading.get_ident() != self._thread
+                key = internals.eager_key(tensor)
+                self.exits.append(Exit(key, len(self.nodes), stack, is_elsewhere))
         except Exception:  # inside the program's own .numpy(): nothing may get out
             self.is_whole = False
 

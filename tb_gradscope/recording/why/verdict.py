@@ -244,6 +244,9 @@ class _Court:
         foreign = self._foreign()
         if foreign is not None:
             return Cause("unknown", foreign, detail="foreign")
+        elsewhere = self._left_elsewhere(position)
+        if elsewhere is not None:
+            return Cause("unknown", elsewhere, detail="left_elsewhere")
         if idle or serving:
             return Cause("unused", self._loss, detail="read", other=_first_line(idle))
         if self._may_be_read_before():
@@ -302,6 +305,21 @@ class _Court:
                 found = exits.exit_after(node.line, self._bound)
                 if found is not None:
                     return Cause("blocked", found, detail="left_tensorflow")
+        return None
+
+    def _left_elsewhere(self, position: int) -> Line | None:
+        """Returns where another thread may have made a number of the value, for the loss to use."""
+        observer = self._world.observer
+        if observer is None:
+            return None
+        is_read = observer.is_read_elsewhere(self._handles[position])
+        for left in reversed(observer.exits):
+            may_be = self._reach.values.get(left.key, 0) >> position & 1
+            may_be |= is_read and observer.is_foreign(left.key)
+            if not (left.is_elsewhere and left.lines and may_be):
+                continue
+            if exits.is_handed_on(left.lines[0]) and self._has_fresh_constant(left.key):
+                return left.lines[0]
         return None
 
     def _has_fresh_constant(self, since: Key) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -62,6 +63,34 @@ class TestOfAnotherThread:
         cause = cause_of(lambda w, scale: scale * tf.norm(elsewhere(tf.nn.relu, tf.matmul(X, w))))
         assert cause.detail == "foreign"
 
+    def test_an_array(self, cause_of, elsewhere):
+        def predicted(w):
+            return tf.matmul(X, w).numpy()
+
+        cause = cause_of(lambda w, scale: tf.reduce_mean(elsewhere(predicted, w)) * scale)
+        assert (cause.kind, cause.detail) == ("unknown", "left_elsewhere")
+        assert cause.where.code == "return tf.matmul(X, w).numpy()"
+
+    def test_an_array_of_what_this_one_computed(self, cause_of):
+        class Halved(threading.Thread):
+            def __init__(self, tensor):
+                super().__init__()
+                self.tensor = tensor
+
+            def run(self):
+                values = self.tensor.numpy()
+                self.result = values / 2
+
+        def forward(w, scale):
+            thread = Halved(tf.matmul(X, w))
+            thread.start()
+            thread.join()
+            return tf.reduce_mean(thread.result) * scale
+
+        cause = cause_of(forward)
+        assert (cause.kind, cause.detail) == ("unknown", "left_elsewhere")
+        assert cause.where.code == "values = self.tensor.numpy()"
+
     def test_it_is_said_in_a_sentence(self, cause_of, elsewhere, logdir):
         cause_of(lambda w, scale: tf.reduce_mean(elsewhere(tf.matmul, X, w)) * scale)
         (run,) = gs.load(logdir).runs.values()
@@ -95,6 +124,26 @@ class TestNothingForeign:
     def test_a_constant_of_another_thread(self, cause_of, elsewhere):
         cause = cause_of(lambda w, scale: tf.reduce_mean(elsewhere(tf.constant, X)) * scale)
         assert cause.kind == "unused"
+
+    def test_an_array_that_another_thread_loads(self, cause_of, elsewhere):
+        def load():
+            return (tf.constant(X) / 255.0).numpy()
+
+        cause = cause_of(lambda w, scale: tf.reduce_mean(elsewhere(load)) * scale)
+        assert cause.kind == "unused"
+
+    def test_a_number_that_another_thread_logs(self, cause_of, elsewhere):
+        logged = []
+
+        def log(w):
+            logged.append(tf.norm(w + 0.0).numpy())
+
+        def forward(w, scale):
+            elsewhere(log, w)
+            return tf.reduce_mean(X) * scale
+
+        assert cause_of(forward).kind == "unused"
+        assert logged
 
     def test_gradients_jacobians_and_tangents(self, cause_of):
         def forward(w, scale):

@@ -316,7 +316,12 @@ class TestWithoutPrivateNames:
         assert internals.gradient_function("StopGradient") == (True, None)
         assert internals.gradient_function("MatMul")[1] is not None
         assert internals.gradient_function("NoSuchOperation") == (False, None)
-        for hook in (internals.on_numpy, internals.on_dlpack, internals.on_constant):
+        for hook in (
+            internals.on_numpy,
+            internals.on_dlpack,
+            internals.on_read,
+            internals.on_constant,
+        ):
             with hook(lambda tensor: None) as is_there:
                 assert is_there
         one, other = tf.constant(1.0), tf.constant(1.0)
