@@ -1,0 +1,162 @@
+"""What is taken of the variables of a step before the update: statistics, and copies."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tb_gradscope.format.statistics import STATISTIC_COUNT, Statistic
+from tb_gradscope.recording.measure import statistics
+from tb_gradscope.recording.measure.gradients import are_finite, norm_alone, norms_if, with_norms
+from tb_gradscope.recording.optimizer.internals import OwnClipping
+from tb_gradscope.recording.optimizer.numbers import Copies, clip_norms, when_due
+
+
+@dataclasses.dataclass(frozen=True)
+class Wanted:
+    """What is to be taken.
+
+    Attributes:
+      rows: statistics of the gradients as they come.
+      copies: of the values of the variables.
+      clipping: of the optimizer, None for none.
+    """
+
+    rows: bool
+    copies: bool
+    clipping: OwnClipping | None
+
+    @property
+    def width(self) -> int:
+        """How many numbers a row has."""
+        return STATISTIC_COUNT + (0 if self.clipping is None else 2)
+
+    def clipped(self, measured: Any, gradients: list[Any]) -> Any:
+        """Returns rows of statistics, with `clip_norms` where the optimizer clips."""
+        if self.clipping is None:
+            return measured
+        return tf.concat([measured, clip_norms(self.clipping, gradients, measured)], 1)
+
+
+class Taken:
+    """What was taken of the variables of a step, if it was due.
+
+    Attributes:
+      positions: of the variables.
+      header: what the step as a whole gave; None in an eager call that is not due.
+      rows: float32 `[variable, Wanted.width]`; None where none are wanted.
+    """
+
+    def __init__(
+        self,
+        positions: Sequence[int],
+        due: Any,
+        wanted: Wanted,
+        variables: list[Any],
+        gradients: Callable[[], list[Any]],
+        header: Callable[[], Any],
+    ) -> None:
+        """Takes it.
+
+        Args:
+          positions: of the variables.
+          due: whether to: a bool, or a scalar of the graph under construction.
+          wanted: what.
+          variables: those at the positions.
+          gradients: returns the true gradients of those.
+          header: returns float32 `[2]`.
+        """
+        self.positions = list(positions)
+        self._copies = Copies(variables if wanted.copies else [])
+        has_rows = wanted.rows and bool(self.positions)
+        shape = [len(self.positions), wanted.width]
+
+        def take() -> list[Any]:
+            found = [header()]
+            if has_rows:
+                true = gradients()
+                found.append(wanted.clipped(statistics.gradient_statistics(true, variables), true))
+            return [*found, *self._copies.taken()]
+
+        def leave() -> list[Any]:
+            rows = [tf.zeros(shape)] if has_rows else []
+            return [tf.zeros([2]), *rows, *self._copies.none_taken()]
+
+        found = when_due(due, take, leave) or [None, None]
+        self.header = found.pop(0)
+        self.rows = found.pop(0) if has_rows else None
+        self._taken = found
+
+    def changes(self) -> Any:
+        """Returns the L2 norm of what was added to each variable since, float32 `[variable]`."""
+        return self._copies.changes(self._taken)
+
+
+class TakenApart:
+    """The same of variables whose gradients must not wait for the others; in a graph.
+
+    Nothing that reads a variable waits for its gradient, or the update would.
+
+    Attributes:
+      positions: of the variables.
+      rows: float32 `[variable, Wanted.width]`.
+    """
+
+    def __init__(
+        self,
+        positions: Sequence[int],
+        due: Any,
+        wanted: Wanted,
+        variables: list[Any],
+        gradient: Callable[[int], Any],
+        seen: Sequence[tuple[Any, Any]],
+    ) -> None:
+        """Takes it.
+
+        Args:
+          positions: of the variables.
+          due: whether to take all.
+          wanted: what.
+          variables: those at the positions.
+          gradient: returns the true gradient at a position.
+          seen: by a sentinel, of each half its squared norm and whether to take its row in
+            any case.
+        """
+        self.positions, self._due = list(positions), due
+        self._copies = Copies(variables if wanted.copies else [])
+        self._taken = when_due(due, self._copies.taken, self._copies.none_taken)
+
+        def row(position: int) -> Any:
+            true = gradient(position)
+            return wanted.clipped(statistics.gradient_row(true)[None], [true])[0]
+
+        def alone(half: Any) -> Any:
+            found = norm_alone(half)
+            norms = [found[Statistic.NORM]] * (wanted.width - STATISTIC_COUNT)
+            return tf.concat([found, norms], 0) if norms else found
+
+        rows = [
+            tf.cond(
+                tf.logical_or(due, is_odd),
+                functools.partial(row, position),
+                functools.partial(alone, half),
+            )
+            for position, (half, is_odd) in zip(positions, seen, strict=True)
+        ]
+        self.rows = with_norms(tf.stack(rows), norms_if(due, variables))
+
+    def are_finite(self) -> Any:
+        """Returns bool `[variable]`: whether there is no NaN or infinity in the gradient."""
+        return are_finite(self.rows)
+
+    def changes(self) -> Any:
+        """Returns what `Taken.changes` does, NaN where not all was taken."""
+        unknown = np.full(len(self.positions), np.nan, np.float32)
+        return tf.cond(
+            self._due, lambda: self._copies.changes(self._taken), lambda: tf.constant(unknown)
+        )
