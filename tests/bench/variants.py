@@ -12,6 +12,7 @@ from typing import Any
 import tensorflow as tf
 
 import tb_gradscope as gs
+from tb_gradscope.recording.store import cadence
 from tb_gradscope.recording.store.host import HOST
 from tests.bench.models import Model, Training
 
@@ -100,7 +101,18 @@ class Run:
         training: Training,
         logdir: str,
         stack: contextlib.ExitStack,
+        records_first: bool = True,
     ) -> None:
+        """Prepares it, and runs the first step.
+
+        Args:
+          variant: which one.
+          model: what is trained.
+          training: freshly made.
+          logdir: where to write.
+          stack: ends what is begun here.
+          records_first: False for not even the first step to be due.
+        """
         self.variant = variant
         self.steps = 0
         self._training = training
@@ -108,6 +120,8 @@ class Run:
         self._recorder: Any = None
         self._writer: Any = None
         self._prepare(stack)
+        if self._recorder and not records_first:
+            self._recorder._every = cadence.OFF
         self._step = self._make_step(model)
         self.block(1)
         if self._recorder:

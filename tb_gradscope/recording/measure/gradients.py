@@ -23,7 +23,7 @@ HELD_BYTES = 1 << 24
 """Gradients of so many bytes may wait for each other on steps that are not recorded."""
 
 
-def _apart(gradients: Sequence[Any]) -> tuple[int, ...]:
+def apart_of(gradients: Sequence[Any]) -> tuple[int, ...]:
     """Returns the positions of the gradients that are too large to wait for the others.
 
     None, where all together are small enough. Never sparse ones: they are the rows of one
@@ -48,6 +48,44 @@ def _apart(gradients: Sequence[Any]) -> tuple[int, ...]:
 def _bytes_of(tensor: Any) -> float:
     count = tensor.shape.num_elements()
     return float("inf") if count is None else count * tensor.dtype.size
+
+
+def norm_alone(half: Any, scale: Any = None) -> Any:
+    """Returns what stands for the statistics of a gradient of which only the norm is known.
+
+    Args:
+      half: half its squared norm as it is. If infinite, the gradient is so as well.
+      scale: the loss scale that is in it, None for none.
+    """
+    norm = np.float32(np.sqrt(2.0)) * tf.sqrt(half)
+    if scale is not None:
+        norm /= tf.cast(scale, tf.float32)
+    known = {
+        Statistic.STATE: tf.where(tf.math.is_nan(half), float(State.NAN), float(State.OK)),
+        Statistic.NORM: norm,
+        Statistic.MAX_ABS: tf.constant(UNMEASURED_MARK),
+    }
+    return tf.stack([known.get(statistic, tf.constant(0.0)) for statistic in Statistic])
+
+
+def norms_if(is_due: Any, sources: list[Any]) -> Any:
+    """Returns the norm of each variable if a call is due, in a graph: float32 `[variable]`."""
+    unmeasured = np.full(len(sources), UNMEASURED_MARK, np.float32)
+    return tf.cond(
+        is_due, lambda: statistics.variable_norms(sources), lambda: tf.constant(unmeasured)
+    )
+
+
+def with_norms(rows: Any, norms: Any) -> Any:
+    """Returns statistics `[gradient, statistic, or more]` with the norms of the variables."""
+    before, after = rows[:, : Statistic.VARIABLE_NORM], rows[:, Statistic.VARIABLE_NORM + 1 :]
+    return tf.concat([before, norms[:, None], after], 1)
+
+
+def are_finite(rows: Any) -> Any:
+    """Returns bool `[gradient]` of statistics `[gradient, statistic]`: no NaN, no infinity."""
+    states = rows[:, Statistic.STATE]
+    return (states != float(State.NAN)) & (states != float(State.INF))
 
 
 class Gradients:
@@ -75,7 +113,7 @@ class Gradients:
           true: returns a gradient without it.
         """
         self.values = values
-        self.apart = () if tf.executing_eagerly() else _apart(values)
+        self.apart = () if tf.executing_eagerly() else apart_of(values)
         self._sources, self._scale, self._true = sources, scale, true
         self._rows: Any = None
 
@@ -83,7 +121,8 @@ class Gradients:
         """Measures each of those apart if the call is due, or it is odd itself; in a graph.
 
         Args:
-          is_due: bool scalar that needs no gradient.
+          is_due: bool scalar that needs no gradient. Only then are the variables read, and
+            at once: what reads them later holds up the optimizer, which holds the gradients.
           seen: by a sentinel, of each half its squared norm, as it is, and a bool scalar:
             more than its norm must be known. None where none looks.
         """
@@ -92,33 +131,21 @@ class Gradients:
             tf.cond(
                 tf.logical_or(is_due, is_odd),
                 functools.partial(self._measured, position),
-                functools.partial(self._norm_alone, half),
+                functools.partial(norm_alone, half, self._scale),
             )
             for position, (half, is_odd) in zip(
                 self.apart, seen or [nothing] * len(self.apart), strict=True
             )
         ]
-        self._rows = tf.stack(rows)
+        norms = norms_if(is_due, [self._sources[position] for position in self.apart])
+        self._rows = with_norms(tf.stack(rows), norms)
 
     def _measured(self, position: int) -> Any:
-        gradient = self._true(self.values[position])
-        return statistics.compiled_statistics([gradient], [self._sources[position]])[0]
+        return statistics.gradient_row(self._true(self.values[position]))
 
-    def _norm_alone(self, half: Any) -> Any:
-        norm = np.float32(np.sqrt(2.0)) * tf.sqrt(half)
-        if self._scale is not None:
-            norm /= tf.cast(self._scale, tf.float32)
-        known = {
-            Statistic.STATE: tf.where(tf.math.is_nan(half), float(State.NAN), float(State.OK)),
-            Statistic.NORM: norm,
-            Statistic.MAX_ABS: tf.constant(UNMEASURED_MARK),
-        }
-        return tf.stack([known.get(statistic, tf.constant(0.0)) for statistic in Statistic])
-
-    def are_finite_apart(self) -> list[Any]:
-        """Returns a bool scalar of each that was measured apart: no NaN or infinity in it."""
-        states = tf.unstack(self._rows[:, Statistic.STATE])
-        return [(state != float(State.NAN)) & (state != float(State.INF)) for state in states]
+    def are_finite_apart(self) -> Any:
+        """Returns bool `[apart]`: whether there is no NaN or infinity in it."""
+        return are_finite(self._rows)
 
     def statistics(self) -> Any:
         """Returns the statistics of all, float32 `[gradient, statistic]`.

@@ -17,24 +17,22 @@ class Watched:
     """The gradients of one call, as a sentinel looks at them.
 
     Attributes:
-      values: a tensor for each gradient, None for None. Of an IndexedSlices its
-        rows as they are: summing those of the same index costs far more than the look.
-      gradients: those that know how they are measured, else None.
       apart: positions of those that must not wait for the others.
     """
 
-    gradients: Gradients | None = None
     apart: tuple[int, ...] = ()
 
     def __init__(self, gradients: Sequence[Any]) -> None:
-        self.values = [_values_of(gradient) for gradient in gradients]
+        self._values = [_values_of(gradient) for gradient in gradients]
 
-    @classmethod
-    def of(cls, gradients: Gradients) -> Watched:
-        """Returns gradients to be looked at, some of them apart."""
-        watched = cls(gradients.values)
-        watched.gradients, watched.apart = gradients, gradients.apart
-        return watched
+    @property
+    def values(self) -> list[Any]:
+        """A tensor for each gradient, None for None.
+
+        Of an IndexedSlices its rows as they are: summing those of the same index costs far
+        more than the look.
+        """
+        return self._values
 
     @property
     def layout(self) -> Hashable:
@@ -67,6 +65,10 @@ class Watched:
         zero = tf.constant(0.0)
         return [zero if value is None else _half(value) for value in self.values]
 
+    def are_finite_apart(self) -> Any:
+        """Returns bool `[apart]`: whether there is no NaN or infinity in it."""
+        raise ValueError("nothing is measured apart")
+
     def are_finite(self) -> Any:
         """Returns bool `[gradient]`: whether there is no NaN or infinity in it."""
         here = [index for index in range(len(self.values)) if index not in self.apart]
@@ -82,10 +84,21 @@ class Watched:
             groups.append(
                 tf.stack([tf.constant(True) if v is None else _is_finite(v) for v in values])
             )
-        if self.gradients is not None and self.apart:
-            groups.append(tf.stack(self.gradients.are_finite_apart()))
+        if self.apart:
+            groups.append(self.are_finite_apart())
         order = np.argsort([*small, *other, *self.apart]).astype(np.int32)
         return tf.gather(tf.concat(groups, 0), order)
+
+
+class WatchedApart(Watched):
+    """The same, of gradients some of which may be measured apart."""
+
+    def __init__(self, gradients: Gradients) -> None:
+        super().__init__(gradients.values)
+        self.apart, self._gradients = gradients.apart, gradients
+
+    def are_finite_apart(self) -> Any:
+        return self._gradients.are_finite_apart()
 
 
 def _values_of(gradient: Any) -> Any:

@@ -55,10 +55,17 @@ def gradient_statistics(gradients: list[Any], sources: list[Any]) -> Any:
     return _call(parts, values)
 
 
-def compiled_statistics(gradients: list[Any], sources: list[Any]) -> Any:
-    """Returns the same by one call of a function that was traced before, also in a graph."""
-    pairs = list(zip(gradients, sources, strict=True))
-    return _call([part_of(*pair) for pair in pairs], [_value_of(source) for source in sources])
+def gradient_row(gradient: Any) -> Any:
+    """Returns the statistics of a dense gradient alone, float32 `[statistic]`.
+
+    By one call of a function that was traced before, also in a graph.
+    """
+    return _call([part_of(gradient, None)], [None])[0]
+
+
+def variable_norms(sources: list[Any]) -> Any:
+    """Returns the L2 norm of each variable, float32 `[variable]`; NaN of what is none."""
+    return moments.all_norms([_value_of(source) for source in sources])
 
 
 def _call(parts: list[Part | None], values: list[Any]) -> Any:

@@ -10,9 +10,9 @@ import numpy as np
 import tensorflow as tf
 
 from tb_gradscope.format import messages
-from tb_gradscope.format.statistics import STATISTIC_COUNT, Statistic
+from tb_gradscope.format.statistics import Statistic
 from tb_gradscope.recording.clipping.clips import clip_payload, global_scale, whole_norm
-from tb_gradscope.recording.measure import moments, statistics
+from tb_gradscope.recording.measure import moments
 from tb_gradscope.recording.measure.arguments import concrete
 from tb_gradscope.recording.measure.numbers import norm
 from tb_gradscope.recording.optimizer.internals import OwnClipping, is_compiled, read
@@ -33,13 +33,8 @@ def when_due(due: Any, build: Callable[[], list[Any]], otherwise: Callable[[], l
     return tf.cond(due, function, otherwise)
 
 
-def flat_statistics(gradients: list[Any], variables: list[Any]) -> Any:
-    """Returns float32 `[variable x statistic]`."""
-    return tf.reshape(statistics.gradient_statistics(gradients, variables), [-1])
-
-
-def own_clip_payload(clipping: OwnClipping, gradients: list[Any], measured: Any) -> Any:
-    """Returns the payload of an optimizer's own clip site.
+def clip_norms(clipping: OwnClipping, gradients: list[Any], measured: Any) -> Any:
+    """Returns what an optimizer's own clip site makes of gradients, float32 `[gradient, 2]`.
 
     Computed from what goes in, by Keras' own formulas. With a second reader,
     what comes out might no longer be joined with the update that follows, which
@@ -48,10 +43,12 @@ def own_clip_payload(clipping: OwnClipping, gradients: list[Any], measured: Any)
     Args:
       clipping: how it clips.
       gradients: what goes in; None is data.
-      measured: their `flat_statistics`.
+      measured: their statistics.
+
+    Returns:
+      The norm of each before, and after it where elements are clipped, 0 for None.
     """
-    threshold = tf.constant(clipping.threshold, tf.float32)
-    known = tf.reshape(measured, [-1, STATISTIC_COUNT])[:, Statistic.NORM]
+    known = measured[:, Statistic.NORM]
     before = tf.stack(
         [
             # Keras does not sum rows of the same index.
@@ -59,8 +56,25 @@ def own_clip_payload(clipping: OwnClipping, gradients: list[Any], measured: Any)
             for row, gradient in enumerate(gradients)
         ]
     )
-    none = [gradient is None for gradient in gradients]
-    before = tf.where(np.array(none, bool), 0.0, before)
+    before = tf.where([gradient is None for gradient in gradients], 0.0, before)
+    if clipping.method != messages.Clip.VALUE:
+        return tf.stack([before, before], 1)
+    threshold = tf.constant(clipping.threshold, tf.float32)
+    after = [tf.constant(0.0) if g is None else _clipped_norm(g, threshold) for g in gradients]
+    return tf.stack([before, tf.stack(after)], 1)
+
+
+def own_clip_payload(clipping: OwnClipping, norms: Any, largest: Any, none: Any) -> Any:
+    """Returns the payload of an optimizer's own clip site.
+
+    Args:
+      clipping: how it clips.
+      norms: float32 `[gradient, 2]`, see `clip_norms`.
+      largest: float32 `[gradient]`, the largest magnitude of each; of use for "clipvalue".
+      none: bool `[gradient]`, which are None.
+    """
+    threshold = tf.constant(clipping.threshold, tf.float32)
+    before, after = tf.unstack(norms, axis=1)
     whole = whole_norm(before)
     if clipping.method == messages.Clip.GLOBAL_NORM:
         after, clipped = before * global_scale(whole, threshold), whole > threshold
@@ -68,11 +82,7 @@ def own_clip_payload(clipping: OwnClipping, gradients: list[Any], measured: Any)
         after = before * threshold / tf.maximum(before, threshold)
         clipped = tf.reduce_any(before > threshold)
     else:
-        after = tf.stack(
-            [tf.constant(0.0) if g is None else _clipped_norm(g, threshold) for g in gradients]
-        )
-        largest = tf.reshape(measured, [-1, STATISTIC_COUNT])[:, Statistic.MAX_ABS]
-        clipped = tf.reduce_any(~np.array(none, bool) & (largest > threshold))
+        clipped = tf.reduce_any(~none & (largest > threshold))
     return clip_payload(threshold, whole, before, after, clipped, none)
 
 

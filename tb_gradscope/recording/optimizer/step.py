@@ -9,20 +9,19 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tb_gradscope.format.statistics import STATISTIC_COUNT
+from tb_gradscope.format import messages
+from tb_gradscope.format.statistics import STATISTIC_COUNT, Statistic
 from tb_gradscope.recording import internals
 from tb_gradscope.recording.clipping.clips import as_tensor, tape_recorder
 from tb_gradscope.recording.failure import contained
+from tb_gradscope.recording.measure.gradients import apart_of
 from tb_gradscope.recording.measure.squares import Watched
+from tb_gradscope.recording.measure.statistics import gradient_statistics
 from tb_gradscope.recording.optimizer import internals as keras
-from tb_gradscope.recording.optimizer.numbers import (
-    Copies,
-    flat_statistics,
-    own_clip_payload,
-    when_due,
-)
+from tb_gradscope.recording.optimizer.numbers import own_clip_payload, when_due
 from tb_gradscope.recording.optimizer.scaling import unscaled
 from tb_gradscope.recording.optimizer.series import Optimizer, Recognised, recognised
+from tb_gradscope.recording.optimizer.taken import Taken, TakenApart, Wanted
 from tb_gradscope.recording.store.description import Description
 from tb_gradscope.recording.store.destination import current
 from tb_gradscope.recording.store.observe import Counted, count, in_function, look, record
@@ -43,16 +42,17 @@ class Step:
         gradients: list[Any],
         variables: list[Any],
         counted: Counted,
-        taken: Any,
+        applications: Any,
         is_update: Any,
     ) -> None:
         self._optimizer, self._one, self._descriptions = optimizer, one, descriptions
         self._gradients, self._variables = gradients, variables
-        self._counted, self._taken, self._is_update = counted, taken, is_update
+        self._counted, self._applications, self._is_update = counted, applications, is_update
         self._graph = None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
-        self._measured: Any = None
+        self._rest: Taken | None = None
+        self.apart: TakenApart | None = None
+        self._by_cadence, self._waits_for_sentinel = counted.due, False
         self._reduced: Any = None
-        self._copies = Copies([])
         self.has_reached = False
         self.learning_rate: Any = None
 
@@ -70,19 +70,47 @@ class Step:
     def reach(self) -> None:
         """The gradients have come, and nothing is updated yet."""
         self.has_reached = True
-        if self._descriptions[0].is_watched:
-            self._counted, _ = look(
-                self._counted, self._descriptions[0], _Reached(self._true), self._is_update
-            )
-        if self._one.update is not None:
-            self._copies = Copies(self._variables)
-        copies, width = self._copies, self._width
-        self._measured = when_due(
-            self._counted.due,
-            lambda: [self._measure(), *copies.taken()],
-            lambda: [tf.zeros([width]), *copies.none_taken()],
+        watches = self._descriptions[0].is_watched
+        apart: tuple[int, ...] = ()
+        # Keras itself waits for all gradients to tell whether a scaled step is left out.
+        if not tf.executing_eagerly() and not self._optimizer.may_skip:
+            apart = apart_of(self._gradients)
+        wanted = Wanted(
+            rows=self._one.clip is not None or not self._one.is_reduced or bool(apart),
+            copies=self._one.update is not None,
+            clipping=None if self._one.clip is None else self._one.clipping,
         )
-        self._gradients = [None if gradient is None else True for gradient in self._gradients]
+        given = self._gradients
+
+        def take_apart(seen: Sequence[Any]) -> None:
+            if apart:
+                self.apart = TakenApart(
+                    apart,
+                    self._by_cadence,
+                    wanted,
+                    [self._variables[position] for position in apart],
+                    lambda position: self.true(given, [position])[0],
+                    seen,
+                )
+
+        if watches:
+            watched = _Reached(self, apart)
+            self._counted, _ = look(
+                self._counted, self._descriptions[0], watched, self._is_update, take_apart
+            )
+        elif apart:
+            take_apart([(tf.constant(0.0), tf.constant(False))] * len(apart))
+        self._waits_for_sentinel = watches and bool(apart)
+        rest = [position for position in range(len(given)) if position not in apart]
+        self._rest = Taken(
+            rest,
+            self._counted.due,
+            wanted,
+            [self._variables[position] for position in rest],
+            lambda: self.true(given, rest),
+            self._header,
+        )
+        self._gradients = [None if gradient is None else True for gradient in given]
 
     def reduce(self, pairs: Sequence[Any]) -> None:
         """Keras has reduced the gradients over the replicas.
@@ -94,11 +122,11 @@ class Step:
             return
         left = iter(pairs)
         gradients = [None if known is None else next(left)[0] for known in self._gradients]
-        width = STATISTIC_COUNT * len(self._variables)
+        shape = [len(self._variables), STATISTIC_COUNT]
         self._reduced = when_due(
             self._counted.due,
-            lambda: [flat_statistics(gradients, self._variables)],
-            lambda: [tf.zeros([width])],
+            lambda: [gradient_statistics(gradients, self._variables)],
+            lambda: [tf.zeros(shape)],
         )
 
     def finish(self) -> None:
@@ -106,8 +134,8 @@ class Step:
         if not self.has_reached or not self.is_here:
             raise NotImplementedError("this Keras does not accumulate gradients where it used to")
         skipped: Any = False
-        if self._optimizer.may_skip and self._taken is not None:
-            skipped = tf.equal(keras.applications(self._optimizer.inner), self._taken)
+        if self._optimizer.may_skip and self._applications is not None:
+            skipped = tf.equal(keras.applications(self._optimizer.inner), self._applications)
         tally = None
         if self._one.update is not None:
             tally = _ONE_UPDATE
@@ -120,84 +148,92 @@ class Step:
             payloads.append(lambda: self._update_payload(skipped))
         if self._one.clip is not None:
             payloads.append(self._clip_payload)
-        if self._optimizer.may_skip and self._one.clip is not None:
-            # Where the update is left out, nothing is clipped.
-            is_clipped = tf.logical_and(counted.due, tf.logical_not(skipped))
+        is_clipped = counted.due
+        if self._optimizer.may_skip:  # where the update is left out, nothing is clipped
+            is_clipped = tf.logical_and(is_clipped, tf.logical_not(skipped))
+        elif self._waits_for_sentinel and self._clips_elements:
+            is_clipped = self._by_cadence  # else what became of large gradients is not known
+        if self._one.clip is not None and is_clipped is not counted.due:
             clipped = dataclasses.replace(counted, due=is_clipped, spikes=None)
             clip, description = payloads.pop(), descriptions.pop()
             record(clipped, [description], lambda: [clip()])
         record(counted, descriptions, lambda: [payload() for payload in payloads], tally=tally)
 
     @property
-    def _statistics_width(self) -> int:
-        """Number of floats that are statistics of the gradients as they come; 0 for none."""
-        is_wanted = self._one.clip is not None or not self._one.is_reduced
-        return STATISTIC_COUNT * len(self._variables) if is_wanted else 0
+    def _clips_elements(self) -> bool:
+        clipping = self._one.clipping
+        return clipping is not None and clipping.method == messages.Clip.VALUE
 
-    @property
-    def _width(self) -> int:
-        """Number of floats that `_measure` returns."""
-        clip = 0 if self._one.clip is None else self._one.clip.width
-        return 2 + self._statistics_width + clip
+    def _header(self) -> Any:
+        """Returns float32 [loss scale, learning rate]."""
+        scale = keras.loss_scale(self._optimizer.outer)
+        rate = keras.learning_rate(self._optimizer.inner, self._applications)
+        return tf.stack([tf.cast(1.0 if scale is None else scale, tf.float32), rate])
 
-    def _measure(self) -> Any:
-        """Returns float32 [loss scale, learning rate, statistics, payload of the clip site]."""
-        optimizer, variables = self._optimizer, self._variables
-        scale = keras.loss_scale(optimizer.outer)
-        header = [
-            tf.cast(1.0 if scale is None else scale, tf.float32),
-            keras.learning_rate(optimizer.inner, self._taken),
-        ]
-        numbers = [tf.stack(header)]
-        if self._statistics_width:
-            gradients = self._true(scale)
-            measured = flat_statistics(gradients, variables)
-            numbers.append(measured)
-            if self._one.clipping is not None:
-                numbers.append(own_clip_payload(self._one.clipping, gradients, measured))
-        return tf.concat(numbers, 0)
+    def true(self, gradients: list[Any], positions: Sequence[int], is_scaled: bool = False) -> Any:
+        """Returns what the update is made of, as a list.
 
-    def _true(self, scale: Any = None) -> list[Any]:
-        """Returns the gradients that the update is made of, divided by the loss scale."""
+        Args:
+          gradients: all that were given.
+          positions: those wanted.
+          is_scaled: the loss scale stays in.
+        """
         optimizer = self._optimizer
-        gradients = [unscaled(as_tensor(gradient), scale) for gradient in self._gradients]
+        scale = None if is_scaled else keras.loss_scale(optimizer.outer)
+        found = [unscaled(as_tensor(gradients[position]), scale) for position in positions]
         if optimizer.accumulation == 1:
-            return gradients
-        return keras.accumulated(
-            optimizer.inner, gradients, self._variables, optimizer.accumulation
-        )
+            return found
+        variables = [self._variables[position] for position in positions]
+        return keras.accumulated(optimizer.inner, found, variables, optimizer.accumulation)
+
+    def _merged(self, of: Callable[[Any], Any]) -> Any:
+        """Returns what was taken of the variables, `[variable, ...]`."""
+        taken = [one for one in (self._rest, self.apart) if one is not None and one.positions]
+        if len(taken) == 1:
+            return of(taken[0])
+        order = np.argsort([position for one in taken for position in one.positions])
+        return tf.gather(tf.concat([of(one) for one in taken], 0), order.astype(np.int32))
 
     def _update_payload(self, skipped: Any) -> Any:
-        measured, *taken = self._measured
-        found = measured[2 : 2 + self._statistics_width]
-        if self._one.is_reduced:
-            if self._reduced is None:
-                raise NotImplementedError("this Keras reduces gradients in a way of its own")
+        if not self._one.is_reduced:
+            found = self._merged(lambda taken: taken.rows)[:, :STATISTIC_COUNT]
+        elif self._reduced is not None:
             (found,) = self._reduced
-        changes = self._copies.changes(taken)
+        else:
+            raise NotImplementedError("this Keras reduces gradients in a way of its own")
+        changes = self._merged(lambda taken: taken.changes())
         changes = tf.where([known is None for known in self._gradients], 0.0, changes)
-        rate = measured[1] if self.learning_rate is None else self.learning_rate
-        header = [measured[0], tf.cast(rate, tf.float32), tf.cast(skipped, tf.float32)]
-        rows = tf.concat([tf.reshape(found, [-1, STATISTIC_COUNT]), changes[:, None]], 1)
+        assert self._rest is not None
+        scale, rate = tf.unstack(self._rest.header)
+        rate = rate if self.learning_rate is None else self.learning_rate
+        header = [scale, tf.cast(rate, tf.float32), tf.cast(skipped, tf.float32)]
+        rows = tf.concat([found, changes[:, None]], 1)
         return tf.concat([tf.stack(header), tf.reshape(rows, [-1])], 0)
 
     def _clip_payload(self) -> Any:
-        return self._measured[0][2 + self._statistics_width :]
+        assert self._one.clipping is not None
+        rows = self._merged(lambda taken: taken.rows)
+        none = np.array([known is None for known in self._gradients])
+        return own_clip_payload(
+            self._one.clipping, rows[:, STATISTIC_COUNT:], rows[:, Statistic.MAX_ABS], none
+        )
 
 
 class _Reached(Watched):
     """The gradients that a sentinel looks at: those of an update, made when it does."""
 
-    def __init__(self, make: Callable[[], list[Any]]) -> None:
-        self._make = make
+    def __init__(self, step: Step, apart: tuple[int, ...]) -> None:
+        self._step, self._given = step, list(step._gradients)
+        self.apart = apart
 
     @property
     def values(self) -> list[Any]:
-        return Watched(self._make()).values
+        every = range(len(self._given))
+        return Watched(self._step.true(self._given, every, is_scaled=True)).values
 
-    @values.setter
-    def values(self, values: list[Any]) -> None:
-        self._make = lambda: values
+    def are_finite_apart(self) -> Any:
+        assert self._step.apart is not None
+        return self._step.apart.are_finite()
 
 
 def begin(watched: Hashable, outer: Any, name: str, grads: Any, variables: Any) -> Step | None:

@@ -13,7 +13,7 @@ from tb_gradscope.format import messages, tags
 from tb_gradscope.format.statistics import Reason
 from tb_gradscope.recording import internals, step
 from tb_gradscope.recording.measure.gradients import Gradients
-from tb_gradscope.recording.measure.squares import Watched
+from tb_gradscope.recording.measure.squares import Watched, WatchedApart
 from tb_gradscope.recording.store import cadence, ring
 from tb_gradscope.recording.store.description import Description
 from tb_gradscope.recording.store.recorder import Call, Recorder
@@ -116,7 +116,7 @@ def observe(
         first = first.with_sentinel
         descriptions = [first, *others]
     looked = counted = count(recorder, first, none, is_repeat=is_repeat)
-    watched = Watched.of(gradients) if gradients is not None and first.is_watched else None
+    watched = WatchedApart(gradients) if gradients is not None and first.is_watched else None
     if watched is not None and in_function():
         # Judged in the branch that records: one branch less.
         looked = dataclasses.replace(counted, glance=_glance(counted, first, watched))
@@ -248,7 +248,11 @@ def _with_spikes(counted: Counted, payloads: Payloads) -> Sequence[Any]:
 
 
 def look(
-    counted: Counted, description: Description, watched: Watched, condition: Any = True
+    counted: Counted,
+    description: Description,
+    watched: Watched,
+    condition: Any = True,
+    early: Callable[[Sequence[Any]], None] | None = None,
 ) -> tuple[Counted, Any]:
     """Lets the sentinel look at a call; returns the call, and what to add to its tallies.
 
@@ -258,10 +262,14 @@ def look(
       watched: its gradients.
       condition: what must hold for it to look, and for the call to be recorded; in a
         graph a bool scalar of it.
+      early: in a graph, measures what is apart; it gets `Glance.apart`.
     """
     if in_function():
         with tf.name_scope("gradscope"):
-            seen = _glance(counted, description, watched, condition).judge_if_odd()
+            glance = _glance(counted, description, watched, condition)
+            if early is not None:
+                early(glance.apart)
+            seen = glance.judge_if_odd()
             is_odd = seen.reason != NOT_ODD
             return dataclasses.replace(
                 counted,

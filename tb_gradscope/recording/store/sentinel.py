@@ -113,19 +113,20 @@ class Sentinel:
         HOST.call(lambda: self._create(device))
 
     def _create(self, device: str | None) -> None:
-        def variable(shape: list[int], dtype: Any, name: str) -> Any:
+        def variable(shape: list[int], dtype: Any, name: str, value: Any = 0.0) -> Any:
             with tf.device(device):
-                value = tf.zeros(shape, dtype)
-                return tf.Variable(value, trainable=False, name=f"gradscope_{name}")
+                filled = tf.cast(tf.fill(shape, value), dtype)
+                return tf.Variable(filled, trainable=False, name=f"gradscope_{name}")
 
-        self._bounds = variable([2, self._count], tf.float32, "bounds")
+        self._bounds = variable([2, self._count], tf.float32, "bounds", _NOWHERE)
         self._state = variable([_STATES, self._count], tf.float32, "ranges")
         # Records made because of NaN or Inf, because of spikes; call of the last spike.
         self._made = variable([3], tf.int64, "odd")
 
     def forget(self) -> None:
         """Begins anew. On the host thread only."""
-        for variable in (self._bounds, self._state, self._made):
+        self._bounds.assign(tf.fill(self._bounds.shape, _NOWHERE))
+        for variable in (self._state, self._made):
             variable.assign(tf.zeros_like(variable))
 
     def glance_if(self, condition: Any, watched: Watched, call: Any) -> Glance:

@@ -138,9 +138,7 @@ class Series:
     def _write_gradient(self, writer: Writer, step: int, slot: Slot) -> None:
         header = self.description.header
         width = self.description.width
-        values = slot.payload[header:width].reshape(-1, STATISTIC_COUNT).copy()
-        norm_alone = np.flatnonzero(values[:, Statistic.MAX_ABS] == UNMEASURED_MARK)
-        values[norm_alone[:, None], BESIDE_NORM] = absent_norm()
+        values = _known(slot.payload[header:width].reshape(-1, STATISTIC_COUNT))
         states = self._count_states(values)
         changed = np.flatnonzero(states != self._states)
         if len(changed):
@@ -202,7 +200,7 @@ class Series:
     def _write_optimizer(self, writer: Writer, step: int, slot: Slot) -> None:
         scale, rate, skipped = map(float, slot.payload[:OPTIMIZER_HEADER])
         rows = slot.payload[OPTIMIZER_HEADER : self.description.width].reshape(-1, OPTIMIZER_ROW)
-        values, updates = rows[:, :STATISTIC_COUNT], rows[:, STATISTIC_COUNT]
+        values, updates = _known(rows[:, :STATISTIC_COUNT]), rows[:, STATISTIC_COUNT]
         self._count_states(values)
         applied_so_far, skipped_so_far = int(slot.tallies[APPLIED]), int(slot.tallies[SKIPPED])
         if skipped:
@@ -227,3 +225,13 @@ class Series:
             variables=[int(row) for row in rows],
             states=[int(state) for state in states],
         )
+
+
+def _known(values: Floats) -> Floats:
+    """Returns statistics, with NaN for what was not measured."""
+    values = values.copy()
+    norm_alone = np.flatnonzero(values[:, Statistic.MAX_ABS] == UNMEASURED_MARK)
+    values[norm_alone[:, None], BESIDE_NORM] = absent_norm()
+    norms = values[:, Statistic.VARIABLE_NORM]
+    norms[norms == UNMEASURED_MARK] = absent_norm()
+    return values

@@ -9,6 +9,7 @@ import tensorflow as tf
 import tb_gradscope as gs
 from tb_gradscope.format import messages
 from tb_gradscope.format.statistics import STATISTIC_COUNT, Reason, State, Statistic
+from tb_gradscope.recording.measure.gradients import Gradients
 from tb_gradscope.recording.store.description import ABSENT_MARK, Description
 from tb_gradscope.recording.store.observe import count, observe, record, schema
 
@@ -103,7 +104,7 @@ def test_what_the_sentinel_has_recorded_is_recorded_of_all(in_function, logdir):
             described,
             lambda: [gradient_payload(1.0), gradient_payload(2.0)],
             (False, False),
-            watch=[gradient, None],
+            gradients=Gradients([gradient, None], [None, None]),
         )
 
     run = tf.function(step, autograph=False) if in_function else step
