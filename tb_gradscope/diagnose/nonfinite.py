@@ -22,7 +22,7 @@ import numpy as np
 
 from tb_gradscope.diagnose import words
 from tb_gradscope.diagnose.finding import Finding, Kind, Pattern, Severity, Span, where
-from tb_gradscope.diagnose.norms import Mask, names_of, norms_of
+from tb_gradscope.diagnose.norms import Mask, last_weights, names_of, norms_of
 from tb_gradscope.diagnose.roles import role
 from tb_gradscope.diagnose.spans import span_of, spans_in
 from tb_gradscope.diagnose.thresholds import Thresholds
@@ -209,11 +209,11 @@ def _span(loss: LossHistory, onset: _Onset) -> Span:
 
 
 def _ruined(run: RunHistory, loss: LossHistory) -> tuple[str, ...]:
-    """Names the variables that held finite numbers once, and in the last record do not."""
-    weights = loss.values[:, :, Statistic.VARIABLE_NORM]
-    if not len(weights):
+    """Names the variables that held finite numbers at first, and at last do not."""
+    if not len(loss.values):
         return ()
-    ruined = ~np.isfinite(weights[-1]) & np.isfinite(weights[0])
+    first, last = last_weights(loss.values[::-1]), last_weights(loss.values)
+    ruined = ~np.isfinite(last) & np.isfinite(first)
     asked = loss.values[-1, :, Statistic.STATE] != State.ABSENT
     return names_of(run, loss, np.flatnonzero(ruined & asked).tolist())
 
@@ -250,10 +250,14 @@ def _spread(run: RunHistory, onset: int) -> str:
 
 
 def _count(loss: LossHistory, onset: _Onset, statistic: Statistic) -> int | None:
+    """Returns how many elements were NaN, or Inf, when it began; None where none were counted."""
     at = _record_at(loss.steps, onset.step)
     if at is None:
         return None
-    return int(np.nan_to_num(loss.values[at, onset.columns, statistic]).sum())
+    counts = np.nan_to_num(loss.values[at, onset.columns])
+    if not counts[:, [Statistic.NAN_COUNT, Statistic.INF_COUNT]].any(axis=1).all():
+        return None  # large gradients that were not finite before
+    return int(counts[:, statistic].sum())
 
 
 def _has_leapt(loss: LossHistory, step: int) -> bool:

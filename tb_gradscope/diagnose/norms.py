@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tb_gradscope.format.history import LossHistory, RunHistory
+from tb_gradscope.format.packing import Floats
+from tb_gradscope.format.record import is_absent
 from tb_gradscope.format.statistics import Reason, State, Statistic
 
 Values = npt.NDArray[np.float64]
@@ -25,7 +27,8 @@ class Norms:
     Attributes:
       loss: whose.
       norms: float64 `[record, variable]`; NaN where there is none that is finite.
-      weights: float64 `[record, variable]`, norms of the variables themselves.
+      weights: float64 `[record, variable]`, norms of the variables themselves; NaN also
+        where not measured.
       states: int64 `[record, variable]`.
       regular: bool `[record]`, recorded because their turn had come, and not
         because the sentinel saw something: these show what is usual.
@@ -64,6 +67,33 @@ def norms_of(loss: LossHistory) -> Norms:
         states=states,
         regular=regular,
     )
+
+
+def unmeasured(values: Floats) -> Mask:
+    """Tells of which variables the norm was not measured, bool `[record, variable]`.
+
+    That is so of large ones in records that only the sentinel has chosen.
+
+    Args:
+      values: `[record, variable, statistic]`.
+    """
+    there: Mask = values[:, :, Statistic.STATE] != State.ABSENT
+    return there & is_absent(values[:, :, Statistic.VARIABLE_NORM])
+
+
+def last_weights(values: Floats) -> Floats:
+    """Returns the norm of each variable as last measured, `[variable]`; NaN where it never was.
+
+    Args:
+      values: `[record, variable, statistic]`.
+    """
+    there = values[:, :, Statistic.STATE] != State.ABSENT
+    known = there & ~unmeasured(values)
+    if not len(values):
+        return np.full(values.shape[1], np.nan, np.float32)
+    last = len(values) - 1 - known[::-1].argmax(axis=0)
+    norms = values[last, np.arange(values.shape[1]), Statistic.VARIABLE_NORM]
+    return np.where(known.any(axis=0), norms, np.float32(np.nan))
 
 
 def names_of(run: RunHistory, loss: LossHistory, columns: Iterable[int]) -> tuple[str, ...]:

@@ -18,7 +18,8 @@ is one and the same: no step ever moved anything, and none will. Where the rate
 changes (warm-up, decay to zero) or updates were larger once, it is only said.
 
 Kernels only: biases and gains start at zero, where any update is infinitely large.
-Steps that the optimizer left out do not count.
+Steps that the optimizer left out do not count, nor records in which large variables
+were not measured.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ import numpy as np
 
 from tb_gradscope.diagnose import words
 from tb_gradscope.diagnose.finding import Finding, where
-from tb_gradscope.diagnose.norms import Mask, Values, median
+from tb_gradscope.diagnose.norms import Mask, Values, median, unmeasured
 from tb_gradscope.diagnose.roles import role
 from tb_gradscope.diagnose.spans import span_of
 from tb_gradscope.diagnose.thresholds import Thresholds
@@ -59,6 +60,7 @@ def update_ratio(run: RunHistory, thresholds: Thresholds) -> Iterator[Finding]:
         weights = optimizer.values[:, columns, Statistic.VARIABLE_NORM].astype(np.float64)
         updates = optimizer.update_norms[:, columns].astype(np.float64)
         applied = np.nan_to_num(updates).any(axis=1) | _stands_still(optimizer, columns)
+        applied &= ~unmeasured(optimizer.values[:, columns]).any(axis=1)
         steps = optimizer.steps[applied]
         if len(steps) < thresholds.min_records:
             continue

@@ -9,7 +9,7 @@ import numpy as np
 
 from tb_gradscope.diagnose import words
 from tb_gradscope.diagnose.finding import Span
-from tb_gradscope.diagnose.norms import Values
+from tb_gradscope.diagnose.norms import Values, last_weights
 from tb_gradscope.diagnose.roles import role
 from tb_gradscope.format.history import LossHistory, RunHistory
 from tb_gradscope.format.statistics import State, Statistic
@@ -93,7 +93,7 @@ class Zeros:
     def _behind(self) -> list[int]:
         if self.span.pattern != "all":
             return []
-        norms = self.loss.values[-1, :, Statistic.VARIABLE_NORM]
+        norms = last_weights(self.loss.values)
         between = range(max(self.columns), len(self.loss.variables))
         return [
             column

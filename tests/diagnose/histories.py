@@ -16,8 +16,14 @@ from tb_gradscope.format.history import (
     RunHistory,
     Variable,
 )
-from tb_gradscope.format.record import COUNTED, none_norm
-from tb_gradscope.format.statistics import STATISTIC_COUNT, Reason, State, Statistic
+from tb_gradscope.format.record import COUNTED, absent_norm, none_norm
+from tb_gradscope.format.statistics import (
+    BESIDE_NORM,
+    STATISTIC_COUNT,
+    Reason,
+    State,
+    Statistic,
+)
 
 LABEL = Label("raw", "whole", 1, 0, False, "user")
 PLACE = Place("train.py", 36, "train_step", "gradients = tape.gradient(loss, variables)")
@@ -145,6 +151,28 @@ def optimizer(updates, weights=1.0, name="adam", **changes):
         skipped_steps=np.zeros(0, np.int64),
     )
     return dataclasses.replace(made, **changes)
+
+
+def norm_alone(of, records, columns):
+    """The same loss or optimizer, with records that only the sentinel has chosen.
+
+    Args:
+      of: the loss or optimizer.
+      records: positions of these records.
+      columns: positions of the large variables: of their gradients only the norm is known there.
+    """
+    here = np.ix_(np.atleast_1d(records), columns)
+    values = of.values.copy()
+    for statistic in BESIDE_NORM:
+        values[(*here, statistic)] = absent_norm()
+    changes = {"values": values}
+    if isinstance(of, OptimizerHistory):
+        changes["update_norms"] = of.update_norms.copy()
+        changes["update_norms"][here] = np.nan
+    else:
+        changes["reasons"] = of.reasons.copy()
+        changes["reasons"][records] = Reason.SPIKE
+    return dataclasses.replace(of, **changes)
 
 
 def cosines(one, other, values):
