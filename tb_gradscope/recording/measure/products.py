@@ -15,46 +15,50 @@ import tensorflow as tf
 
 from tb_gradscope.recording.measure.arguments import Part
 
+# Elements that are multiplied and summed one after the other. In 25 million of them, float32
+# loses 0.2 % of a product, and 2 % where XLA sums; sums of pieces keep six digits.
+_PIECE = 4096
+
 
 @dataclasses.dataclass(frozen=True)
 class Vectors:
     """The gradients of one variable as vectors of real numbers.
 
     Attributes:
-      dense: `[dense gradient, element]`, None where all are sparse.
-      rows: `[gradient, element]`, of the rows that some sparse one touched; None
+      dense: `[element]` of each dense gradient; none where all are sparse.
+      rows: `[element]` of each gradient, of the rows that some sparse one touched; none
         where all are dense.
       is_dense: bool `[gradient]`.
     """
 
-    dense: Any
-    rows: Any
+    dense: list[Any]
+    rows: list[Any]
     is_dense: npt.NDArray[np.bool_]
 
     def products(self) -> Any:
         """Returns the scalar product of every two, `[gradient, gradient]`."""
-        whole = None if self.dense is None else tf.matmul(self.dense, self.dense, transpose_b=True)
-        if self.rows is None:
-            return whole
-        touched = tf.matmul(self.rows, self.rows, transpose_b=True)
-        if whole is None:
+        if not self.rows:
+            return _products(self.dense)
+        touched = _products(self.rows)
+        if not self.dense:
             return touched
         both = self.is_dense[:, None] & self.is_dense[None, :]
-        return tf.where(both, spread(whole, self.is_dense), touched)
+        return tf.where(both, spread(_products(self.dense), self.is_dense), touched)
 
     def scaled(self) -> Vectors:
         """Returns them divided by their largest elements; what is zero or infinite becomes NaN."""
-        dense, rows = self.dense, self.rows
-        if dense is None:
-            return Vectors(None, rows / _largest(rows)[:, None], self.is_dense)
-        largest = _largest(dense)
-        dense = dense / largest[:, None]
-        if rows is not None:
-            # A dense gradient may have its largest element in a row that is not touched.
-            position = np.maximum(np.cumsum(self.is_dense) - 1, 0)
-            largest = tf.where(self.is_dense, tf.gather(largest, position), _largest(rows))
-            rows = rows / largest[:, None]
-        return Vectors(dense, rows, self.is_dense)
+        left = iter(self.dense)
+        # A dense gradient may have its largest element in a row that is not touched.
+        largest = [
+            _largest(next(left) if is_dense else self.rows[index])
+            for index, is_dense in enumerate(self.is_dense)
+        ]
+        of_dense = [each for each, is_dense in zip(largest, self.is_dense, strict=True) if is_dense]
+        return Vectors(
+            [one / size for one, size in zip(self.dense, of_dense, strict=True)],
+            [one / size for one, size in zip(self.rows, largest, strict=False)],
+            self.is_dense,
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,10 +104,19 @@ def vectors(parts: list[Part], dtype: Any) -> Vectors:
     is_dense = np.array([part.kind == "dense" for part in parts])
     dense = [_real(part.arguments[0], dtype) for part in parts if part.kind == "dense"]
     return Vectors(
-        tf.stack([tf.reshape(one, [-1]) for one in dense]) if dense else None,
-        None if is_dense.all() else _touched_rows(parts, dtype),
+        [tf.reshape(one, [-1]) for one in dense],
+        [] if is_dense.all() else _touched_rows(parts, dtype),
         is_dense,
     )
+
+
+def _products(vectors: list[Any]) -> Any:
+    """Returns the scalar product of every two vectors, `[vector, vector]`."""
+    whole = tf.size(vectors[0]) // _PIECE * _PIECE
+    pieces = tf.stack([tf.reshape(one[:whole], [-1, _PIECE]) for one in vectors], 1)
+    rest = tf.stack([one[whole:] for one in vectors])
+    of_pieces = tf.reduce_sum(tf.matmul(pieces, pieces, transpose_b=True), 0)
+    return of_pieces + tf.matmul(rest, rest, transpose_b=True)
 
 
 def spread(matrix: Any, there: npt.NDArray[np.bool_]) -> Any:
@@ -115,7 +128,7 @@ def spread(matrix: Any, there: npt.NDArray[np.bool_]) -> Any:
     return tf.gather(tf.gather(padded, position), position, axis=1)
 
 
-def _touched_rows(parts: list[Part], dtype: Any) -> Any:
+def _touched_rows(parts: list[Part], dtype: Any) -> list[Any]:
     indices = [part.arguments[1] for part in parts if part.kind == "sparse"]
     every = tf.concat(indices, 0)
     count = tf.shape(every)[0]
@@ -135,7 +148,7 @@ def _touched_rows(parts: list[Part], dtype: Any) -> Any:
             touched = tf.math.unsorted_segment_sum(values, segment[begin : begin + length], count)
             begin += length
         rows.append(tf.reshape(touched, [-1]))
-    return tf.stack(rows)
+    return rows
 
 
 def _real(tensor: Any, dtype: Any) -> Any:
@@ -145,5 +158,5 @@ def _real(tensor: Any, dtype: Any) -> Any:
     return tf.cast(tensor, dtype)
 
 
-def _largest(rows: Any) -> Any:
-    return tf.maximum(tf.reduce_max(tf.abs(rows), 1), 0)  # of nothing: -Inf
+def _largest(vector: Any) -> Any:
+    return tf.maximum(tf.reduce_max(tf.abs(vector)), 0)  # of nothing: -Inf
