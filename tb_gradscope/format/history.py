@@ -122,7 +122,8 @@ class LossHistory:
       variables: int64 `[variable]`, positions in `RunHistory.variables`.
       steps: int64 `[record]`, strictly increasing.
       wall_times: float64 `[record]`, seconds since the epoch.
-      values: float32 `[record, variable, statistic]`.
+      values: float32 `[record, variable, statistic]`; where `is_absent`, the NaN stands for
+        what was not measured, see `Statistic`.
       calls: int64 `[record]`, calls so far.
       records: records made so far in all, also those that sampling dropped.
       state_counts: int64 `[variable, COUNTED]` of all those records.
@@ -246,9 +247,10 @@ class OptimizerHistory:
       wall_times: float64 `[record]`.
       values: float32 `[record, variable, statistic]` of the gradients as they
         reached it: unscaled, reduced and accumulated, before its own clipping.
-        State.ABSENT (-1) where a record lacks the variable.
+        State.ABSENT (-1) where a record lacks the variable; else as a loss's.
       update_norms: float32 `[record, variable]`, L2 norm of what was added; NaN
-        where unknown or absent, 0 where the update was left out.
+        where unknown, absent, or not measured (and then the variable's norm is not
+        either), 0 where the update was left out.
       calls, applied, skipped: int64 `[record]`, cumulative; see `OptimizerRecord`.
       loss_scales, learning_rates: float32 `[record]`.
       skipped_steps: int64 `[skip]`, steps known to have been left out.

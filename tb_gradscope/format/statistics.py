@@ -27,6 +27,11 @@ class Statistic(enum.IntEnum):
 
     All are of the true gradient, as float32. Where the state is NAN or INF they
     are of the whole gradient too, so mostly not finite themselves.
+
+    Where the gradients of a graph are more than 16 MiB together, only STATE and NORM are
+    measured of the large ones in a call that only the sentinel has chosen (its `Reason` is
+    NONFINITE or SPIKE), but for those that are odd themselves. The others are NaN there, the
+    counts 0.
     """
 
     STATE = 0
@@ -34,20 +39,24 @@ class Statistic(enum.IntEnum):
     NORM = 1
     """L2 norm. Complex: of the magnitudes. Sparse: duplicate rows summed first."""
     MAX_ABS = 2
-    """Largest magnitude of an element."""
+    """Largest magnitude of an element. NaN in state OK: not measured."""
     MEAN = 3
-    """Mean of the elements. Complex: of the real parts."""
+    """Mean of the elements. Complex: of the real parts. NaN in state OK: not measured."""
     STD = 4
-    """Population standard deviation. Complex: root mean squared distance to the mean."""
+    """Population standard deviation. Complex: root mean squared distance to the mean. NaN
+    in state OK: not measured."""
     ZERO_FRACTION = 5
-    """Fraction of elements that are exactly zero, 0 to 1. Sparse: of the whole variable."""
+    """Fraction of elements that are exactly zero, 0 to 1. Sparse: of the whole variable. NaN
+    in state OK: not measured."""
     NAN_COUNT = 6
-    """Number of elements that are NaN."""
+    """Number of elements that are NaN. 0 in state NAN: not counted, as of a large gradient
+    that was NaN before."""
     INF_COUNT = 7
     """Number of elements that are +Inf or -Inf."""
     VARIABLE_NORM = 8
     """L2 norm of the variable itself at that moment. NaN where it is not measured: sources that
-    are no variables, and large tables with sparse gradients."""
+    are no variables, large tables with sparse gradients, and those with large gradients (odd or
+    not) in calls that only the sentinel has chosen."""
 
 
 class Reason(enum.IntEnum):
@@ -72,8 +81,10 @@ BESIDE_NORM = (
     Statistic.ZERO_FRACTION,
     Statistic.VARIABLE_NORM,
 )
-"""NaN where the norm alone was measured: of large gradients that are well themselves, in
-calls that only the sentinel has chosen (the NaN is `record.absent_norm()`)."""
+"""NaN where the norm alone was measured (the NaN is `record.absent_norm()`).
+
+That is so of large gradients that are well themselves, in calls that only the sentinel has
+chosen. The norms of their variables are not measured then at all."""
 
 STORED = (Statistic.NORM, *BESIDE_NORM)
 """The statistics that every row of a stored record holds; the rest are held only where needed."""

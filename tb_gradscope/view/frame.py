@@ -36,15 +36,17 @@ class History:
 
         `"gradients"`, the default, has a row for each run, loss, variable and step
         recorded. Columns: `run`, `loss`, `variable`, `step`, `wall_time` (seconds since
-        the epoch), `state` ("ok", "none", "zero", "nan" or "inf"), the statistics (see
-        `Statistic`), which are NaN where the gradient was None, and which gradient it
-        is: `part_of` (the loss that this one is a summand of, or ""), `stage`, `batch`,
-        `replicas`, `replica` (see `Label`), `loss_scale` and `reason` (see `Reason`).
+        the epoch), `state` ("ok", "none", "zero", "nan" or "inf"), the statistics,
+        which are NaN where the gradient was None or they were not measured (see
+        `Statistic`), and which gradient it is: `part_of` (the loss that this one
+        is a summand of, or ""), `stage`, `batch`, `replicas`, `replica` (see `Label`),
+        `loss_scale` and `reason` (see `Reason`).
 
         `"optimizers"` has a row for each optimizer, variable and step recorded: `run`,
         `optimizer`, `variable`, `step`, `wall_time`, `state` and `gradient_norm` of what
         reached it, `variable_norm` before the update, `update_norm`, `update_ratio` of
-        these two, `loss_scale`, `learning_rate`, `applied` and `skipped` (updates so far).
+        these two (all three NaN where not measured), `loss_scale`, `learning_rate`,
+        `applied` and `skipped` (updates so far).
 
         `"cosines"` has a row for each pair of losses, variable and step recorded: `run`,
         `loss`, `other_loss`, `variable`, `step`, `cosine`, `batch`, `replicas`, `replica`.

@@ -90,7 +90,10 @@ def optimizer(of: OptimizerHistory) -> Floats:
 
 
 def variable_norms(of: OptimizerHistory) -> Floats:
-    """Returns `[record, variable]`: L2 norms before the update, NaN where there is none."""
+    """Returns `[record, variable]`: L2 norms before the update, NaN where there is none.
+
+    `is_absent` where it was not measured.
+    """
     absent = of.values[:, :, Statistic.STATE] == State.ABSENT
     norms: Floats = np.where(absent, np.nan, of.values[:, :, Statistic.VARIABLE_NORM])
     return norms.astype(np.float32)

@@ -12,6 +12,7 @@ import math
 from typing import Literal
 
 from tb_gradscope.diagnose import thresholds
+from tb_gradscope.format.record import absent_norm
 from tb_gradscope.format.statistics import State, Statistic
 
 STATES = {state.name.lower(): int(state) for state in State}
@@ -32,6 +33,9 @@ NOTHING = -1.0
 TRACED = -2.0
 """In place of the norm of a whole gradient: only tracing was seen, and no number ever came."""
 
+UNMEASURED = int(absent_norm().view("u4"))
+"""The bits of the NaN in place of a statistic that was not measured: of large gradients the
+norm alone is, in records that only the sentinel has chosen."""
 
 MarkKind = Literal["nonfinite", "spike", "skipped"]
 
@@ -383,13 +387,13 @@ ROUTES: dict[str, Route] = {
         "[loss or optimizer, variable, statistic + 1] over the run's losses, then its optimizers, "
         "of the latest record at or before the step that has the variable. Behind the statistics: "
         "that record's position in the steps of the loss or optimizer, or -1. Absent pairs: state "
-        "-1, the rest NaN.",
+        "-1, the rest NaN. A NaN of the bits UNMEASURED: not measured.",
     ),
     "series": Route(
         {"run": str, "variable": str},
         None,
         "For each loss that has the variable, then each optimizer, in the run's order: "
-        "[record, statistic].",
+        "[record, statistic]. A NaN of the bits UNMEASURED: not measured.",
     ),
     "loss": Route(
         {"run": str, "loss": str},
@@ -412,7 +416,8 @@ ROUTES: dict[str, Route] = {
         {"run": str, "optimizer": str},
         None,
         "[record, OPTIMIZER_STATISTICS], then [record, variable, 2]: L2 norm of the update and "
-        "of the variable before it; NaN where not known.",
+        "of the variable before it; NaN where not known. A variable's of the bits UNMEASURED: "
+        "neither was measured.",
     ),
     "cosines": Route(
         {"run": str},

@@ -63,11 +63,18 @@ def _constants() -> str:
                 schema.OPTIMIZER_STATISTICS,
                 "An optimizer's own numbers, in order.",
             ),
+            (
+                "UNMEASURED",
+                schema.UNMEASURED,
+                "The bits of the NaN in place of a statistic that was not measured.",
+            ),
         )
     )
 
 
-def _literal(value: dict[str, int] | tuple[str, ...]) -> str:
+def _literal(value: dict[str, int] | tuple[str, ...] | int) -> str:
+    if isinstance(value, int):
+        return hex(value)
     if isinstance(value, dict):
         lines = [f"  {name}: {number},\n" for name, number in value.items()]
         return "".join(["{\n", *lines, "}"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tb_gradscope.diagnose import words
+from tb_gradscope.diagnose.norms import unmeasured
 from tb_gradscope.format.history import OptimizerHistory, RunHistory
 from tb_gradscope.format.packing import Floats
 from tb_gradscope.view import labels, numbers, sentences
@@ -49,7 +50,8 @@ def distance(ratios: Floats) -> Floats:
 
 def _ratios(run: RunHistory, of: OptimizerHistory) -> str:
     ratios = numbers.update_ratios(of)
-    usable = np.flatnonzero((ratios > 0).any(axis=1))
+    # Where large ones were not measured, the others are not all.
+    usable = np.flatnonzero((ratios > 0).any(axis=1) & ~unmeasured(of.values).any(axis=1))
     if not usable.size:
         return ""
     last = usable[-1]

@@ -21,7 +21,13 @@ from tb_gradscope.format.record import (
     encode_clip,
     encode_gradient,
 )
-from tb_gradscope.format.statistics import STATISTIC_COUNT, Reason, State, Statistic
+from tb_gradscope.format.statistics import (
+    BESIDE_NORM,
+    STATISTIC_COUNT,
+    Reason,
+    State,
+    Statistic,
+)
 from tb_gradscope.view.eventfiles import _masked_crc32c
 
 _TICKS = itertools.count()
@@ -110,9 +116,20 @@ class Loss:
         log.put(step, tag, message.SerializeToString(), tags.EVENTS_PLUGIN_NAME)
 
     def record(
-        self, log, step, norms=1.0, states=None, events=True, reason=Reason.CADENCE, scale=1.0
+        self,
+        log,
+        step,
+        norms=1.0,
+        states=None,
+        events=True,
+        reason=Reason.CADENCE,
+        scale=1.0,
+        norm_alone=(),
     ):
-        """Writes a record whose numbers follow from `norms`, and a CHANGED event where due."""
+        """Writes a record whose numbers follow from `norms`, and a CHANGED event where due.
+
+        Of the rows `norm_alone` nothing but state and norm is known.
+        """
         states = list(states or [OK] * len(self.variables))
         counter = self.counter or self
         counter.calls += 1
@@ -123,7 +140,7 @@ class Loss:
                 self.counts[row, COUNTED.index(state)] += 1
         changed = [row for row, state in enumerate(states) if state != self.states[row]]
         self.states = states
-        values = gradient_values(norms, states)
+        values = gradient_values(norms, states, norm_alone)
         record = GradientRecord(
             values, counter.calls, self.records, self.counts, self.nonfinite, reason, scale
         )
@@ -192,8 +209,21 @@ class Optimizer:
     open = Loss.open
     event = Loss.event
 
-    def record(self, log, step, norms=1.0, updates=0.003, states=None, scale=1.0, rate=0.1):
-        """Writes a record: skipped, with an event, where a gradient is not finite."""
+    def record(
+        self,
+        log,
+        step,
+        norms=1.0,
+        updates=0.003,
+        states=None,
+        scale=1.0,
+        rate=0.1,
+        norm_alone=(),
+    ):
+        """Writes a record: skipped, with an event, where a gradient is not finite.
+
+        Of the rows `norm_alone` nothing but state and norm of the gradient is known.
+        """
         states = list(states or [OK] * len(self.variables))
         skipped = any(state in (NAN, INF) for state in states)
         self.skipped += skipped
@@ -203,8 +233,10 @@ class Optimizer:
         if skipped:
             self.event(log, step, messages.Event.SKIPPED, count=self.skipped)
         counts = np.zeros((len(states), len(COUNTED)), np.int64)
-        gradient = GradientRecord(gradient_values(norms, states), counter.calls, 1, counts)
-        updates = np.broadcast_to(np.float32(0 if skipped else updates), (len(states),))
+        values = gradient_values(norms, states, norm_alone)
+        gradient = GradientRecord(values, counter.calls, 1, counts)
+        updates = np.broadcast_to(np.float32(0 if skipped else updates), (len(states),)).copy()
+        updates[list(norm_alone)] = np.nan
         record = OptimizerRecord(gradient, updates, self.applied, self.skipped, scale, rate)
         log.put(step, tags.record_tag(self.series), encode_optimizer(record), tags.PLUGIN_NAME)
 
@@ -257,7 +289,7 @@ def gradient_schema(name, variables, version=1, line=7, label=None):
     return schema
 
 
-def gradient_values(norms, states):
+def gradient_values(norms, states, norm_alone=()):
     """Values as the recorder would have them, all following from the norms."""
     norms = np.broadcast_to(np.asarray(norms, np.float32), (len(states),))
     values = np.zeros((len(states), STATISTIC_COUNT), np.float32)
@@ -278,6 +310,9 @@ def gradient_values(norms, states):
             values[row, Statistic.NORM] = np.nan if state == NAN else np.inf
             values[row, Statistic.MAX_ABS : Statistic.ZERO_FRACTION] = np.nan
             values[row, Statistic.NAN_COUNT if state == NAN else Statistic.INF_COUNT] = 3
+    for row in norm_alone:
+        values[row, BESIDE_NORM] = absent_norm()
+        values[row, [Statistic.NAN_COUNT, Statistic.INF_COUNT]] = 0
     return values
 
 

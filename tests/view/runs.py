@@ -454,6 +454,21 @@ def watched(run):
                 loss.event(log, step, messages.Event.SPIKE, [0, 1])
 
 
+def norm_alone(run):
+    """Of two large kernels only the norms are known at the spike of step 150, the last one."""
+    names = ["table", "kernel", "bias"]
+    loss, adam = Loss("loss", names, watched=True), Optimizer("adam", names)
+    with Log(run) as log:
+        loss.open(log, 0)
+        adam.open(log, 0)
+        for step in (0, 100, 150):
+            large = [0, 1] if step == 150 else []
+            reason = Reason.SPIKE if large else Reason.CADENCE
+            states = [NAN if step else OK, OK, OK]
+            loss.record(log, step, [1, 2, 3], states, reason=reason, norm_alone=large)
+            adam.record(log, step, [1, 2, 3], [0.003, 0.003, 0.3], norm_alone=large)
+
+
 def refrozen(run):
     """An optimizer whose variables change: another series from step 3 on, and back."""
     both = Optimizer("sgd", ["a", "b"], "SGD")
@@ -506,6 +521,7 @@ RUNS = {
     "accumulated": accumulated,
     "scaled": scaled,
     "watched": watched,
+    "norm_alone": norm_alone,
     "refrozen": refrozen,
     "scalars_only": scalars_only,
 }

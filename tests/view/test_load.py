@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 import tb_gradscope as gs
+from tb_gradscope.format.statistics import BESIDE_NORM
+from tb_gradscope.view import schema
 from tb_gradscope.view.load import History, load
 from tests.view.conftest import NAMES
 from tests.view.logs import Log, Loss
@@ -183,6 +185,22 @@ def test_to_pandas_says_which_gradient(logdir):
     assert watched[watched["reason"] == "nonfinite"]["step"].tolist() == [237]
     scaled = table[(table["run"] == "scaled") & (table["variable"] == "b")]
     assert scaled["loss_scale"].tolist()[:2] == [2**15, 2**14]
+
+
+def test_what_was_not_measured_to_pandas(logdir):
+    """Of a large gradient that is well only the state and the norm are known at a spike."""
+    (found,) = load(logdir / "norm_alone").runs["."].losses
+    assert (found.values[-1, :2, BESIDE_NORM].view(np.uint32) == schema.UNMEASURED).all()
+    table = load(logdir / "norm_alone").to_pandas()
+    kernel = table[(table["variable"] == "kernel") & (table["reason"] == "spike")]
+    assert kernel[["state", "norm", "nan_count"]].to_numpy().tolist() == [["ok", 2, 0]]
+    names = [statistic.name.lower() for statistic in BESIDE_NORM]
+    assert kernel[names].isna().all(axis=None)
+    table = load(logdir / "norm_alone").to_pandas("optimizers")
+    kernel = table[table["variable"] == "kernel"]
+    assert kernel["gradient_norm"].tolist() == [2, 2, 2]
+    for name in ("variable_norm", "update_norm", "update_ratio"):
+        assert kernel[name].isna().tolist() == [False, False, True]
 
 
 def test_optimizers_to_pandas(logdir):

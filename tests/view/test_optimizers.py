@@ -113,6 +113,15 @@ def test_farthest_from_the_usual_ratio():
     np.testing.assert_allclose(distance, [0, 2, 1, np.inf, np.nan], atol=1e-6)
 
 
+def test_the_last_updates_are_those_that_were_all_measured(history):
+    """Large updates are not measured at the spike of step 150, and the bias is not all."""
+    run = history.runs["norm_alone"]
+    said = updates.optimizer(run, run.optimizers[0])
+    assert said.endswith(
+        "; update to variable at step 100: median 0.001, farthest from the usual 0.001: 0.1 (bias)"
+    )
+
+
 def test_restart_goes_on_counting(tmp_path):
     one = Optimizer("adam", ["w"], scaled=True)
     for number, steps in enumerate([range(4), range(2, 6)]):

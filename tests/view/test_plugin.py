@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import tensorboard_data_server
 
-from tb_gradscope.format.statistics import State, Statistic
+from tb_gradscope.format.statistics import BESIDE_NORM, State, Statistic
+from tb_gradscope.view import schema
 from tb_gradscope.view.load import load
 from tests.view.logs import Log, Loss
 from tests.view.runs import ODD, ODD_RUN
@@ -97,6 +98,31 @@ def test_matrix(server):
     assert there[1, :, Statistic.STATE].tolist() == [State.OK, State.NONE, State.OK]
     assert there[0, 0, Statistic.NORM] == 3
     assert (there[:, :, -1] == 2).all()
+
+
+def test_what_was_not_measured_is_told_from_nan(server):
+    """Its bits come through: from the recorder to what the page gets."""
+    beside = list(BESIDE_NORM)
+    run = server.json("run", run="norm_alone")
+    shape = (2, 3, len(run["statistics"]) + 1)
+    matrix = server.numbers("matrix", run="norm_alone", step=150).reshape(shape)
+    bits = matrix.view(np.uint32)
+    assert (bits[:, :2, beside] == schema.UNMEASURED).all()
+    assert np.isfinite(matrix[:, 2]).all()
+    assert matrix[0, :2, Statistic.STATE].tolist() == [State.NAN, State.OK]
+    assert matrix[0, 1, Statistic.NORM] == 2
+    assert (bits[0, 0, Statistic.NORM] != schema.UNMEASURED).all()
+    early = server.numbers("matrix", run="norm_alone", step=100).reshape(shape)
+    assert np.isnan(early[0, 0, Statistic.MAX_ABS])  # and that is what it is
+    assert not (early.view(np.uint32) == schema.UNMEASURED).any()
+    series = server.numbers("series", run="norm_alone", variable="kernel").reshape(2, 3, -1)
+    assert (series.view(np.uint32)[:, -1, beside] == schema.UNMEASURED).all()
+    assert not (series.view(np.uint32)[:, :-1] == schema.UNMEASURED).any()
+    updates = server.numbers("optimizer", run="norm_alone", optimizer="adam")
+    updates = updates[6:].reshape(3, 3, 2)
+    assert np.isnan(updates[-1, :2]).all()
+    assert (updates.view(np.uint32)[-1, :2, 1] == schema.UNMEASURED).all()
+    assert np.isfinite(updates[-1, 2]).all()
 
 
 def test_matrix_shows_the_latest_record_that_has_the_variable(server):

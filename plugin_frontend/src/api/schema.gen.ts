@@ -34,6 +34,8 @@ export const OPTIMIZER_STATISTICS = [
   "loss_scale",
   "learning_rate",
 ] as const;
+/** The bits of the NaN in place of a statistic that was not measured. */
+export const UNMEASURED = 0x7fc00002 as const;
 
 /** A line of the user's program. `code` is empty where it is not to be had. */
 export interface Place {
@@ -349,12 +351,12 @@ export interface Routes {
    * [loss or optimizer, variable, statistic + 1] over the run's losses, then its optimizers,
    * of the latest record at or before the step that has the variable. Behind the statistics:
    * that record's position in the steps of the loss or optimizer, or -1. Absent pairs: state
-   * -1, the rest NaN.
+   * -1, the rest NaN. A NaN of the bits UNMEASURED: not measured.
    */
   matrix: { query: { run: string; step: number }; answer: Float32Array };
   /**
    * For each loss that has the variable, then each optimizer, in the run's order: [record,
-   * statistic].
+   * statistic]. A NaN of the bits UNMEASURED: not measured.
    */
   series: { query: { run: string; variable: string }; answer: Float32Array };
   /**
@@ -371,7 +373,8 @@ export interface Routes {
   clip: { query: { run: string; site: string }; answer: Float32Array };
   /**
    * [record, OPTIMIZER_STATISTICS], then [record, variable, 2]: L2 norm of the update and of
-   * the variable before it; NaN where not known.
+   * the variable before it; NaN where not known. A variable's of the bits UNMEASURED: neither
+   * was measured.
    */
   optimizer: { query: { run: string; optimizer: string }; answer: Float32Array };
   /**
