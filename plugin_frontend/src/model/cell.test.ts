@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { reading, stateWords, statistics } from './cell';
-import { type Cell, makeFrame, makeRun } from './fixtures';
+import { BESIDE_NORM, type Cell, makeFrame, makeRun, unmeasure } from './fixtures';
 import { AT } from './statistic';
 
 const NAME = 'norm of the variable';
@@ -18,10 +18,11 @@ const asIs = () => {};
 describe('the norm of the variable', () => {
   it('is there and marked when the weights are NaN or infinite', () => {
     const bad = 'the weights themselves are NaN';
-    expect(ofVariable('nan', Number.NaN, asIs)).toEqual({ name: NAME, value: 'NaN', bad });
+    const why = '';
+    expect(ofVariable('nan', Number.NaN, asIs)).toEqual({ name: NAME, value: 'NaN', bad, why });
     expect(ofVariable('none', Number.NaN, asIs)?.bad).toBe(bad);
     expect(ofVariable(1, Number.POSITIVE_INFINITY, asIs)?.value).toBe('∞');
-    expect(ofVariable(1, 3, asIs)).toEqual({ name: NAME, value: '3.000', bad: '' });
+    expect(ofVariable(1, 3, asIs)).toEqual({ name: NAME, value: '3.000', bad: '', why });
   });
 
   it('is not there where none was measured', () => {
@@ -33,6 +34,39 @@ describe('the norm of the variable', () => {
     expect(of(variable({ dtype: 'int32' }))).toBeUndefined();
     expect(of(asIs, 'absent')).toBeUndefined();
     expect(of((run) => Object.assign(run.losses[0] ?? {}, { traced_only: true }))).toBeUndefined();
+  });
+});
+
+describe('a large gradient of which only the norm is known', () => {
+  const why =
+    'only the norm is measured of large gradients in steps that the sentinel alone has chosen';
+  const lines = (cell: Cell, counts: [number, number]) => {
+    const frame = makeFrame([[cell]]);
+    unmeasure(frame.data, BESIDE_NORM);
+    frame.data.set(counts, AT.nan_count);
+    return statistics(makeRun(['w'], ['a']), frame, 0, 0);
+  };
+
+  it('is said to be not measured, and never NaN', () => {
+    const found = lines(2, [0, 0]);
+    expect(found.map(({ value }) => value)).toEqual([
+      '2.000',
+      ...Array(4).fill('not measured'),
+      '0',
+      '0',
+      'not measured',
+    ]);
+    expect(found.map(({ bad }) => bad).join('')).toBe('');
+    expect(found[4]).toEqual({ name: 'exact zeros', value: 'not measured', bad: '', why });
+    expect(found[0]?.why).toBe('');
+  });
+
+  it.each(['nan', 'skipped'] as const)('has elements that nobody counted: %s', (state) => {
+    const elements = lines(state, [0, 0]).filter(({ name }) => name.endsWith('elements'));
+    expect(elements.map(({ value }) => value)).toEqual(['not counted', 'not counted']);
+    expect(elements.map((line) => line.why)).toEqual([why, why]);
+    const counted = lines(state, [0, 3]).filter(({ name }) => name.endsWith('elements'));
+    expect(counted.map(({ value }) => value)).toEqual(['0', '3']);
   });
 });
 

@@ -1,6 +1,7 @@
 import type { Run, Variable } from '../api/schema.gen';
 import { columnsOf } from './columns';
 import type { Frame } from './frame';
+import { NOT_COUNTED, NOT_MEASURED, whyNot } from './measured';
 import { STATE_SIGN, STATE_WORDS, type StateName, type StatisticName } from './statistic';
 import { count, precise, short } from './text';
 
@@ -52,6 +53,8 @@ export interface Line {
   readonly value: string;
   /** What is wrong with it, in a sentence; empty where nothing is. */
   readonly bad: string;
+  /** Why there is no number; empty where there is one. */
+  readonly why: string;
 }
 
 /** The statistics that are worth a line. */
@@ -59,21 +62,28 @@ export function statistics(run: Run, frame: Frame, column: number, variable: num
   const of = columnsOf(run)[column];
   const state = frame.state(column, variable);
   const value = (name: StatisticName) => frame.statistic(column, variable, name);
+  const said = (name: StatisticName, say: (value: number) => string = precise) =>
+    frame.isMeasured(column, variable, name) ? say(value(name)) : NOT_MEASURED;
+  // Not finite, and nothing that makes it so.
+  const uncounted =
+    (state === 'nan' || state === 'skipped') && value('nan_count') + value('inf_count') === 0;
+  const counted = (name: StatisticName) => (uncounted ? NOT_COUNTED : elements(value(name)));
   const lines: [string, string, string?][] = [];
   if (state !== 'none' && state !== 'absent') {
     lines.push(
       ['L2 norm', precise(value('norm'))],
-      ['largest magnitude', precise(value('max_abs'))],
-      ['mean', precise(value('mean'))],
-      ['standard deviation', precise(value('std'))],
-      ['exact zeros', fraction(value('zero_fraction'))],
-      ['NaN elements', elements(value('nan_count'))],
-      ['Inf elements', elements(value('inf_count'))],
+      ['largest magnitude', said('max_abs')],
+      ['mean', said('mean')],
+      ['standard deviation', said('std')],
+      ['exact zeros', said('zero_fraction', fraction)],
+      ['NaN elements', counted('nan_count')],
+      ['Inf elements', counted('inf_count')],
     );
   }
   if (!of?.tracedOnly && state !== 'absent' && hasNorm(run.variables[variable])) {
     const variableNorm = value('variable_norm');
-    lines.push(['norm of the variable', precise(variableNorm), sick(variableNorm)]);
+    const text = said('variable_norm');
+    lines.push(['norm of the variable', text, text === NOT_MEASURED ? '' : sick(variableNorm)]);
     const ratio = value('norm') / variableNorm;
     if (state === 'ok' && Number.isFinite(ratio)) {
       lines.push(['gradient / variable', precise(ratio)]);
@@ -83,10 +93,10 @@ export function statistics(run: Run, frame: Frame, column: number, variable: num
   if (scale !== undefined && state !== 'absent') {
     lines.push(['loss scale, divided out', scale < 0 ? '–' : count(scale)]);
   }
-  return lines.map(([name, text, bad = '']) => ({ name, value: text, bad }));
+  return lines.map(([name, text, bad = '']) => ({ name, value: text, bad, why: whyNot(text) }));
 }
 
-/** Whether a variable's own norm is recorded: NaN then is what it is, else it stands for none. */
+/** Whether a variable's own norm is recorded: NaN else stands for none. */
 function hasNorm(variable: Variable | undefined): boolean {
   return variable?.kind === 'variable' && /float|complex/.test(variable.dtype);
 }

@@ -1,4 +1,13 @@
-import type { Clip, Finding, Label, Loss, Optimizer, Run, Variable } from '../api/schema.gen';
+import {
+  type Clip,
+  type Finding,
+  type Label,
+  type Loss,
+  type Optimizer,
+  type Run,
+  UNMEASURED,
+  type Variable,
+} from '../api/schema.gen';
 import { Frame } from './frame';
 import type { Source } from './source';
 import { AT, PLANES, SKIPPED, STATES, type StateName } from './statistic';
@@ -32,6 +41,22 @@ export function makeFrame(cells: Cell[][], step = 0, record = 0): Frame {
   });
   return new Frame(step, cells.length, variables, data);
 }
+
+/** Puts what stands for "not measured" at some positions of an answer. */
+export function unmeasure(data: Float32Array, positions: readonly number[]): void {
+  // As bits: a NaN that is written as a number may become another one.
+  const bits = new Uint32Array(data.buffer, data.byteOffset, data.length);
+  for (const position of positions) bits[position] = UNMEASURED;
+}
+
+/** The statistics that are not measured where only the norm is. */
+export const BESIDE_NORM = [
+  AT.max_abs,
+  AT.mean,
+  AT.std,
+  AT.zero_fraction,
+  AT.variable_norm,
+] as const;
 
 export function makeVariable(name: string, shape: number[] = [2, 3]): Variable {
   return {

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { type Cell, makeFrame, makeRun } from './fixtures';
+import { type Cell, makeFrame, makeRun, unmeasure } from './fixtures';
 import { Frame } from './frame';
+import { AT, PLANES } from './statistic';
 
 describe('Frame.total', () => {
   it('is the root of the sum of squares, None aside', () => {
@@ -26,6 +27,15 @@ it('finds the cell of each loss and variable', () => {
   expect(frame.norm(1, 0)).toBe(4);
   expect(frame.norm(0, 2)).toBe(3);
   expect([frame.state(1, 1), frame.state(1, 2), frame.record(1, 2)]).toEqual(['nan', 'absent', -1]);
+});
+
+it('tells what was not measured from NaN, wherever in a buffer it lies', () => {
+  const data = new Float32Array(3 * PLANES).subarray(PLANES).fill(Number.NaN);
+  unmeasure(data, [PLANES + AT.mean]);
+  const frame = new Frame(0, 1, 2, data);
+  expect([0, 1].map((variable) => frame.isMeasured(0, variable, 'mean'))).toEqual([true, false]);
+  expect(frame.isMeasured(0, 1, 'norm')).toBe(true);
+  expect([0, 1].map((variable) => frame.statistic(0, variable, 'mean'))).toEqual([NaN, NaN]);
 });
 
 it('marks what is not finite at skipped steps of its column, and nothing else', () => {

@@ -1,5 +1,6 @@
 import type { Run } from '../api/schema.gen';
 import { columnsOf } from './columns';
+import { Measured } from './measured';
 import {
   AT,
   PLANES,
@@ -15,13 +16,17 @@ const STATE = AT.state;
 
 /** The matrix at one step: what `matrix` answered, with names instead of offsets. */
 export class Frame {
+  private readonly measured: Measured;
+
   constructor(
     readonly step: number,
     readonly columns: number,
     readonly variables: number,
     /** float32 `[column, variable, PLANES]`. */
     readonly data: Float32Array,
-  ) {}
+  ) {
+    this.measured = new Measured(data);
+  }
 
   /** Number of floats that `matrix` must answer. */
   static size(columns: number, variables: number): number {
@@ -60,6 +65,11 @@ export class Frame {
 
   statistic(column: number, variable: number, name: StatisticName): number {
     return this.data[this.offset(column, variable) + AT[name]] ?? Number.NaN;
+  }
+
+  /** Whether a statistic was measured: NaN then is what it is. */
+  isMeasured(column: number, variable: number, name: StatisticName): boolean {
+    return this.measured.has(this.offset(column, variable) + AT[name]);
   }
 
   /** Position of the record shown in the column's steps, -1 if there is none. */

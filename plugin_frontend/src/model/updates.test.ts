@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { makeOptimizer } from './fixtures';
+import { makeOptimizer, unmeasure } from './fixtures';
 import { gauge, ratioRows, sayApplied, sayRatio, sayVariables, UpdateNumbers } from './updates';
 
 /** Of two records; the second was skipped. Update and variable of v0 to v3. */
@@ -42,6 +42,36 @@ it('puts what is far from the usual first, and what is not known last', () => {
   const rows = ratioRows(NUMBERS, 0);
   expect(rows.map(({ variable }) => variable)).toEqual([2, 1, 0, 3]);
   expect(rows.map(sayRatio)).toEqual(['no update', '', '', 'the variable was all zeros']);
+});
+
+describe('updates that were not measured', () => {
+  // That of the first of two variables, at the second of three steps. At the third, none is made.
+  const optimizer = makeOptimizer({ steps: [0, 10, 20] });
+  const data = new Float32Array([
+    ...[1, 0.1, 1, 0.1, 1, 0.1],
+    ...[0.002, 2, 0.001, 1, Number.NaN, 0, 0.5, 1, 0, 2, 0, 1],
+  ]);
+  unmeasure(data, [11]);
+  const numbers = new UpdateNumbers(optimizer, data);
+
+  it('are told from those that are NaN', () => {
+    expect([0, 1].map((variable) => numbers.isMeasured(1, variable))).toEqual([false, true]);
+    expect(ratioRows(numbers, 1).map(sayRatio)).toEqual(['', 'not measured']);
+    const nan = new UpdateNumbers(optimizer, data.slice().fill(Number.NaN, 10, 12));
+    expect(ratioRows(nan, 1).map(sayRatio)).toEqual(['', 'not known']);
+  });
+
+  it('leave no middle to the others', () => {
+    expect(numbers.medians()[0]).toBeCloseTo(1e-3);
+    expect(numbers.medians()[1]).toBeNaN();
+  });
+
+  it('are not said to be none', () => {
+    const said = (step: number) => [-1, 0, 1].map((variable) => numbers.sayNone(step, variable));
+    expect(said(10)).toEqual(['not measured', 'not measured', 'no update']);
+    expect(said(20)).toEqual(['no update', 'no update', 'no update']);
+    expect(NUMBERS.sayNone(10, -1)).toBe('skipped');
+  });
 });
 
 it('says how many steps were taken', () => {

@@ -1,4 +1,5 @@
 import type { Optimizer } from '../api/schema.gen';
+import { Measured, NOT_MEASURED } from './measured';
 import { lastAtOrBefore } from './series';
 import { count, counted } from './text';
 
@@ -18,6 +19,7 @@ export class UpdateNumbers {
   private readonly records: number;
   private readonly variables: number;
   private readonly skipped: ReadonlySet<number>;
+  private readonly measured: Measured;
   private found: readonly number[] | undefined;
 
   constructor(
@@ -27,6 +29,7 @@ export class UpdateNumbers {
     this.records = optimizer.steps.length;
     this.skipped = new Set(optimizer.skipped_steps);
     this.variables = optimizer.variables.length;
+    this.measured = new Measured(data);
   }
 
   static size({ steps, variables }: Optimizer): number {
@@ -57,6 +60,27 @@ export class UpdateNumbers {
     return norm > 0 ? this.update(record, variable) / norm : Number.NaN;
   }
 
+  /** Whether update and norm of a variable were measured: both, or neither. */
+  isMeasured(record: number, variable: number): boolean {
+    return this.measured.has(this.at(record, variable) + 1);
+  }
+
+  /** Whether those of all were. */
+  allMeasured(record: number): boolean {
+    for (let variable = 0; variable < this.variables; variable++) {
+      if (!this.isMeasured(record, variable)) return false;
+    }
+    return true;
+  }
+
+  /** Why a step has no ratio above zero: of a variable, or of all (-1). */
+  sayNone(step: number, variable: number): string {
+    if (this.skipped.has(step)) return 'skipped';
+    const record = this.optimizer.steps.indexOf(step);
+    const measured = variable < 0 ? this.allMeasured(record) : this.isMeasured(record, variable);
+    return measured ? 'no update' : NOT_MEASURED;
+  }
+
   /** Whether any update was made: not where it was left out. */
   applied(record: number): boolean {
     if (this.skipped.has(this.optimizer.steps[record] ?? Number.NaN)) return false;
@@ -73,13 +97,17 @@ export class UpdateNumbers {
     return record;
   }
 
-  /** The ratio of each record that has as many above as below it; found once. */
+  /**
+   * The ratio of each record that has as many above as below it; found once. NaN where
+   * large variables were not measured: the others are not all.
+   */
   medians(): readonly number[] {
     this.found ??= this.optimizer.steps.map((_, record) => this.median(record));
     return this.found;
   }
 
   private median(record: number): number {
+    if (!this.allMeasured(record)) return Number.NaN;
     const ratios = new Float64Array(this.variables);
     let known = 0;
     for (let variable = 0; variable < this.variables; variable++) {
@@ -103,6 +131,8 @@ export interface RatioRow {
   readonly ratio: number;
   readonly update: number;
   readonly norm: number;
+  /** Whether update and norm were measured; else both are NaN. */
+  readonly measured: boolean;
 }
 
 /** All variables of a record, the farthest from the usual ratio first; the unknown last. */
@@ -117,6 +147,7 @@ export function ratioRows(numbers: UpdateNumbers, record: number): RatioRow[] {
       ratio: numbers.ratio(record, variable),
       update: numbers.update(record, variable),
       norm: numbers.norm(record, variable),
+      measured: numbers.isMeasured(record, variable),
     }))
     .sort((a, b) => {
       const [x, y] = [far(a), far(b)];
@@ -125,7 +156,8 @@ export function ratioRows(numbers: UpdateNumbers, record: number): RatioRow[] {
 }
 
 /** What a ratio that is no plain number stands for. */
-export function sayRatio({ ratio, update, norm }: RatioRow): string {
+export function sayRatio({ ratio, update, norm, measured }: RatioRow): string {
+  if (!measured) return NOT_MEASURED;
   if (ratio === 0) return 'no update';
   if (!Number.isNaN(ratio)) return '';
   if (norm === 0) return update > 0 ? 'the variable was all zeros' : 'all zeros';

@@ -65,7 +65,11 @@ export function StatsTable({ shown, variable, loss }: Props) {
                 {shownOnes.map((i, column) => {
                   const line = columns[column]?.get(name);
                   return (
-                    <td key={i} class={line?.bad ? 'number bad' : 'number'}>
+                    <td
+                      key={i}
+                      class={line?.bad ? 'number bad' : 'number'}
+                      title={line?.why || undefined}
+                    >
                       {line?.value ?? '–'}
                       {line?.bad && <div>{line.bad}</div>}
                     </td>

@@ -38,6 +38,8 @@ export function Tooltip({ shown, source, at }: { shown: Shown; source: Source; a
   const state = frame.state(at.column, at.variable);
   const words = stateWords(run, at.column, at.variable, state);
   const step = shownStep(run, frame, at.column, at.variable);
+  const lines = statistics(run, frame, at.column, at.variable);
+  const why = lines.find((line) => line.why);
   return (
     <div ref={element} class="tip" role="tooltip" id="cell-tip">
       <p class="title">{visible(fullName(column))}</p>
@@ -53,7 +55,7 @@ export function Tooltip({ shown, source, at }: { shown: Shown; source: Source; a
         )}
       </p>
       <dl class="stats">
-        {statistics(run, frame, at.column, at.variable).map(({ name, value, bad }) => (
+        {lines.map(({ name, value, bad }) => (
           <>
             <dt key={name}>{name}</dt>
             <dd key={`${name} value`}>
@@ -68,6 +70,12 @@ export function Tooltip({ shown, source, at }: { shown: Shown; source: Source; a
           </>
         ))}
       </dl>
+      {/* No pointer rests on a tooltip: what is a title elsewhere is a line here. */}
+      {why && (
+        <p class="of">
+          {why.value}: {why.why}
+        </p>
+      )}
       {about(run.nonfinite, column.id, variable.name).map((entry) => (
         <p key={entry.state} class="bad">
           {sayFirst(entry)}

@@ -59,7 +59,7 @@ export function RatioChart({ store, run, numbers, variable }: Props & { variable
         kind="log"
         step={store.step.value}
         onStep={(step) => store.chooseStep(nearest(run.steps, step) ?? null)}
-        say={(_, step) => (optimizer.skipped_steps.includes(step) ? 'skipped' : 'no update')}
+        say={(line, step) => numbers.sayNone(step, line === 0 ? -1 : variable)}
         theme={theme}
         height={230}
         strips={skipped}

@@ -1,4 +1,5 @@
 import { useMemo, useState } from 'preact/hooks';
+import { NOT_MEASURED, whyNot } from '../model/measured';
 import type { Shown, Store } from '../model/store';
 import { count, short } from '../model/text';
 import {
@@ -21,6 +22,7 @@ interface Props {
 }
 
 const FEW = 20;
+const COLUMNS = ['ratio', 'update', 'variable'] as const;
 
 /** How large each update is beside its variable, the most unusual first. */
 export function RatioTable({ store, shown, numbers, variable }: Props) {
@@ -51,15 +53,11 @@ export function RatioTable({ store, shown, numbers, variable }: Props) {
               <td aria-hidden="true" class="gauge-head">
                 <Ends ends={['1e-6', '1e-3', '1']} />
               </td>
-              <th scope="col" class="number">
-                ratio
-              </th>
-              <th scope="col" class="number">
-                update
-              </th>
-              <th scope="col" class="number">
-                variable
-              </th>
+              {COLUMNS.map((column) => (
+                <th key={column} scope="col" class="number">
+                  {column}
+                </th>
+              ))}
             </tr>
           </thead>
           <tbody>
@@ -79,9 +77,19 @@ export function RatioTable({ store, shown, numbers, variable }: Props) {
                 <td aria-hidden="true">
                   <Gauge ratio={row.ratio} />
                 </td>
-                <td class="number">{sayRatio(row) || short(row.ratio)}</td>
-                <td class="number muted">{short(row.update)}</td>
-                <td class="number muted">{short(row.norm)}</td>
+                {[
+                  sayRatio(row) || short(row.ratio),
+                  row.measured ? short(row.update) : NOT_MEASURED,
+                  row.measured ? short(row.norm) : NOT_MEASURED,
+                ].map((text, i) => (
+                  <td
+                    key={COLUMNS[i]}
+                    class={i === 0 ? 'number' : 'number muted'}
+                    title={whyNot(text) || undefined}
+                  >
+                    {text}
+                  </td>
+                ))}
               </tr>
             ))}
           </tbody>

@@ -1,6 +1,6 @@
 import { cleanup, fireEvent, render, screen, within } from '@testing-library/preact';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
-import { makeFrame, makeOptimizer, makeRun, makeSource } from '../model/fixtures';
+import { makeFrame, makeOptimizer, makeRun, makeSource, unmeasure } from '../model/fixtures';
 import { Names } from '../model/order';
 import { type Shown, Store } from '../model/store';
 import { UpdateNumbers } from '../model/updates';
@@ -27,12 +27,12 @@ const SOURCE = makeSource({
     ),
 });
 
-function open(optimizers = [OPTIMIZER]): Store {
-  const store = new Store(SOURCE);
+function open(optimizers = [OPTIMIZER], source = SOURCE): Store {
+  const store = new Store(source);
   const run = { ...makeRun(['w1', 'w2'], ['loss'], [0, 10]), optimizers };
   const shown: Shown = { run, names: new Names(run.variables), frame: makeFrame([[1, 2]], 10) };
   store.shown.value = shown;
-  render(<Updates store={store} shown={shown} source={SOURCE} />);
+  render(<Updates store={store} shown={shown} source={source} />);
   return store;
 }
 
@@ -62,6 +62,19 @@ it('says what was applied, what was skipped, and how large the last update was',
   expect(rows.map((row) => row.textContent)).toEqual(['w20.500.501.0', 'w11.0e-32.0e-32.0']);
   expect(screen.getByText('Loss scale by step')).toBeTruthy();
   expect(screen.getByText(/^Learning rate 0.1000/)).toBeTruthy();
+});
+
+it('says which updates were not measured, and why', async () => {
+  const optimizer = makeOptimizer({ steps: [10] });
+  const data = new Float32Array([1, 0.1, Number.NaN, 0, 0.5, 1]);
+  unmeasure(data, [3]);
+  open([optimizer], makeSource({ optimizer: async () => new UpdateNumbers(optimizer, data) }));
+  const table = await screen.findByRole('region', { name: 'Updates by variable' });
+  expect(table.textContent).not.toContain('NaN');
+  const cells = within(table).getAllByText('not measured');
+  expect(cells).toHaveLength(3);
+  for (const { title } of cells) expect(title).toContain('the sentinel alone has chosen');
+  expect(within(table).getByText('1.0').title).toBe('');
 });
 
 it('shows the variable chosen over time, and only those that pass the filter', async () => {
