@@ -227,7 +227,7 @@ BATCHES[25] *= 300
 
 
 def trained(tape, options, is_read=False, batches=BATCHES):
-    """Weights after a step for each batch; `is_read` is to read the gradients once more, by hand."""
+    """Weights after a step for each batch; `is_read`: all gradients are read by hand as well."""
     random = np.random.default_rng(9)
     first, second, bias = variables = [
         tf.Variable(0.02 * random.normal(size=shape).astype(np.float32))
