@@ -39,4 +39,5 @@ it('says so once in the tooltip, where no pointer can rest on a title', () => {
   expect(screen.getAllByText('not measured')).toHaveLength(5);
   expect(screen.getAllByText(`not measured: ${WHY}`)).toHaveLength(1);
   expect(screen.queryByText(/themselves/)).toBeNull();
+  expect(screen.getByText('a, w: norm 2.0').className).toBe('hidden');
 });

@@ -38,6 +38,7 @@ export function Tooltip({ shown, source, at }: { shown: Shown; source: Source; a
   const state = frame.state(at.column, at.variable);
   const words = stateWords(run, at.column, at.variable, state);
   const step = shownStep(run, frame, at.column, at.variable);
+  const norm = frame.norm(at.column, at.variable);
   const lines = statistics(run, frame, at.column, at.variable);
   const why = lines.find((line) => line.why);
   return (
@@ -83,7 +84,7 @@ export function Tooltip({ shown, source, at }: { shown: Shown; source: Source; a
       ))}
       {past && <p class="of">{past}</p>}
       <span class="hidden">
-        {spoken(fullName(column), variable.name, state, Number.NaN, undefined, words)}
+        {spoken(fullName(column), variable.name, state, norm, undefined, words)}
       </span>
     </div>
   );
