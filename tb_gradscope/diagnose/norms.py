@@ -72,13 +72,15 @@ def norms_of(loss: LossHistory) -> Norms:
 def unmeasured(values: Floats) -> Mask:
     """Tells of which variables the norm was not measured, bool `[record, variable]`.
 
-    That is so of large ones in records that only the sentinel has chosen.
+    That is so of large ones in records that only the sentinel has chosen. Of those that are
+    measured in no record (tensors, large tables with sparse gradients) nothing is missing.
 
     Args:
       values: `[record, variable, statistic]`.
     """
     there: Mask = values[:, :, Statistic.STATE] != State.ABSENT
-    return there & is_absent(values[:, :, Statistic.VARIABLE_NORM])
+    known: Mask = there & ~is_absent(values[:, :, Statistic.VARIABLE_NORM])
+    return there & ~known & known.any(axis=0)
 
 
 def last_weights(values: Floats) -> Floats:

@@ -16,6 +16,7 @@ import tensorflow as tf
 from tb_gradscope.format.statistics import State, Statistic
 from tb_gradscope.recording.measure.arguments import Part, apply, concrete
 from tb_gradscope.recording.measure.numbers import norm, parts_of, summed_rows
+from tb_gradscope.recording.store.description import UNMEASURED_MARK
 
 # Beyond these magnitudes float32 squares overflow, or fall among the denormals.
 _SAFE_MAX, _SAFE_MIN = 1e18, 1e-18
@@ -174,7 +175,7 @@ def _size(tensor: Any) -> Any:
 
 
 def all_norms(values: list[Any]) -> Any:
-    """Returns the L2 norm of each, float32 `[value]`; NaN where there is none."""
+    """Returns the L2 norm of each, float32 `[value]`; `UNMEASURED_MARK` where there is none."""
     small = [i for i, value in enumerate(values) if value is not None and is_small(value)]
     large = [i for i, value in enumerate(values) if value is not None and i not in set(small)]
     none = [i for i, value in enumerate(values) if value is None]
@@ -192,7 +193,7 @@ def all_norms(values: list[Any]) -> Any:
             groups.append(tf.sqrt(squares))
         groups += [norm(values[index])[None] for index in odd]
     if none:
-        groups.append(tf.fill([len(none)], np.float32(np.nan)))
+        groups.append(tf.fill([len(none)], np.float32(UNMEASURED_MARK)))
     order = np.argsort(small + large + none)
     return tf.gather(tf.concat(groups, 0), tf.constant(order, tf.int32))
 

@@ -64,7 +64,7 @@ def gradient_row(gradient: Any) -> Any:
 
 
 def variable_norms(sources: list[Any]) -> Any:
-    """Returns the L2 norm of each variable, float32 `[variable]`; NaN of what is none."""
+    """Returns the L2 norm of each variable, `[variable]`; `UNMEASURED_MARK` of what is none."""
     return moments.all_norms([_value_of(source) for source in sources])
 
 
