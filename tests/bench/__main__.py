@@ -32,7 +32,7 @@ def main(arguments: list[str] | None = None) -> None:
     if options.findings is None:
         tables, children = _costs(options)
         text, found = markdown(tables, children, facts), as_dict(tables, children, facts)
-    if options.findings is not None or not (options.models or options.quick):
+    if options.findings is not None or not (options.models or options.quick or options.costs):
         results = findings.results(findings.programs(options.findings or ""), _say)
         text += "\n" * bool(text) + findings.markdown(results)
         found = {"format": 1, "machine": facts, **found, "findings": findings.as_dict(results)}
@@ -65,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rounds", type=_positive, help="turns of every variant")
     parser.add_argument("--block", type=_positive, help="steps in a turn")
     parser.add_argument("--quick", action="store_true", help="a minute, the MLP only")
+    parser.add_argument("--costs", action="store_true", help="only what it costs")
     parser.add_argument(
         "--findings",
         nargs="?",
