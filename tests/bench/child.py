@@ -7,7 +7,6 @@ import contextlib
 import dataclasses
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -20,6 +19,7 @@ import tensorflow as tf
 
 from tests.bench.models import MODELS
 from tests.bench.variants import PLAIN, VARIANTS, Run
+from tests.peak import peak_bytes
 
 DEBUGGER = ("CONCISE_HEALTH", "FULL_HEALTH")
 _DEBUGGED = ("mlp", "transformer")
@@ -91,9 +91,7 @@ def _main() -> None:
             # The sentinel alone: what the very first record holds is not asked here.
             _seconds(options.model, options.what, steps, folder, "sentinel" not in options.what)
             ratio = None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    unit = 1 if sys.platform == "darwin" else 1024
-    print(json.dumps({"ratio": ratio, "megabytes": peak * unit / 1e6}))
+    print(json.dumps({"ratio": ratio, "megabytes": peak_bytes() / 1e6}))
 
 
 def _seconds(model: str, key: str, steps: int, folder: str, records_first: bool = True) -> float:

@@ -7,7 +7,6 @@ step is recorded, not even the first.
 from __future__ import annotations
 
 import contextlib
-import resource
 import sys
 
 import keras
@@ -15,6 +14,7 @@ import tensorflow as tf
 
 import tb_gradscope as gs
 from tb_gradscope.recording.store import cadence
+from tests.peak import peak_bytes
 
 LAYERS, WIDTH = 20, 2000
 STEPS = 6
@@ -48,5 +48,4 @@ def train(how, logdir):
 
 if __name__ == "__main__":
     train(sys.argv[1].split("+"), sys.argv[2])
-    unit = 1 if sys.platform == "darwin" else 1024
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit)
+    print(peak_bytes())
