@@ -39,57 +39,59 @@ Column = list[Part | None]
 """The gradients of one variable, one for each loss."""
 
 
-def cosines(gradients: Sequence[Sequence[Any]], found: Sequence[Any]) -> Any:
+def cosines(gradients: Sequence[Sequence[Any]], found: Sequence[Any], of_last: bool = False) -> Any:
     """Returns the cosines between every two losses, eagerly or in a graph.
 
     Args:
       gradients: for each loss a tensor, IndexedSlices or None for each source.
       found: the sources.
+      of_last: between the last loss and the others.
 
     Returns:
-      float32 `[variable, loss, loss]`; `ABSENT_MARK` where one of the two has no
-      gradient, NaN where one is zero or not finite.
+      float32 `[variable, loss, loss]`, or `[variable, other loss]`; `ABSENT_MARK` where
+      one of the two has no gradient, NaN where one is zero or not finite.
     """
     columns: list[Column] = [
         [part_of(gradient, source) for gradient in of_source]
         for *of_source, source in zip(*gradients, found, strict=True)
     ]
     if not tf.executing_eagerly():
-        return _cosines(columns)
+        return _cosines(columns, of_last)
     # One call of a compiled function rather than hundreds of eager operations.
     layout = tuple(layout_of(column) for column in columns)
-    return _compiled(layout)(*itertools.chain.from_iterable(map(packed, columns)))
+    return _compiled(layout, of_last)(*itertools.chain.from_iterable(map(packed, columns)))
 
 
 @functools.lru_cache(maxsize=256)
-def _compiled(layout: tuple[Layout, ...]) -> Any:
+def _compiled(layout: tuple[Layout, ...], of_last: bool) -> Any:
     """Returns `_cosines` for gradients of these kinds and dtypes, whatever their shapes."""
 
     def function(*arguments: Any) -> Any:
         left = iter(arguments)
-        return _cosines([unpacked(one, left) for one in layout])
+        return _cosines([unpacked(one, left) for one in layout], of_last)
 
     return concrete(function, [spec for one in layout for spec in signatures(one)])
 
 
-def _cosines(columns: list[Column]) -> Any:
+def _cosines(columns: list[Column], of_last: bool) -> Any:
     there = np.array([[part is not None for part in column] for column in columns])
     there &= there.sum(1, keepdims=True) > 1
     is_pair = there[:, :, None] & there[:, None, :]
     shared = np.flatnonzero(there.any(1))
     if not len(shared):
-        return tf.fill(is_pair.shape, np.float32(ABSENT_MARK))
-    between = _of_shared([columns[index] for index in shared], there[shared])
+        return tf.fill((is_pair[:, -1, :-1] if of_last else is_pair).shape, np.float32(ABSENT_MARK))
+    between = _of_shared([columns[index] for index in shared], there[shared], of_last)
     # What rounding has put beyond is brought back; a NaN stays.
     between = tf.where(tf.abs(between) > 1, tf.sign(between), between)
     if len(shared) < len(columns):
         row = np.full(len(columns), len(shared), np.int32)
         row[shared] = np.arange(len(shared))
         between = tf.gather(tf.pad(between, [[0, 1], [0, 0], [0, 0]]), row)
-    return tf.where(is_pair, between, np.float32(ABSENT_MARK))
+    between = tf.where(is_pair, between, np.float32(ABSENT_MARK))
+    return between[:, -1, :-1] if of_last else between
 
 
-def _of_shared(columns: list[Column], there: Any) -> Any:
+def _of_shared(columns: list[Column], there: Any, of_last: bool) -> Any:
     """Returns float32 `[variable, loss, loss]`; anything where one has no gradient."""
     are_small = np.array([_are_small(column) for column in columns])
     rows = _rows([columns[i] for i in np.flatnonzero(are_small)]) if are_small.any() else None
@@ -105,7 +107,7 @@ def _of_shared(columns: list[Column], there: Any) -> Any:
 
     products = in_order(
         rows and rows.products(),
-        [vectors(_present(columns[index]), tf.float32).products() for index in others],
+        [vectors(_present(columns[index]), tf.float32).products(of_last) for index in others],
     )
     own = tf.linalg.diag_part(products)
     trusted = ~there | ((own > _SAFE_MIN) & (own < _SAFE_MAX))

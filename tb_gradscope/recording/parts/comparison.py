@@ -70,7 +70,7 @@ class Comparison:
         """Returns the cosines with the others, float32 `[variable, other]`."""
         every = [*(other.alive() for other in self._others), self._gradients]
         chosen = [[gradients[index] for index in positions] for gradients in every]
-        return cosines(chosen, [self._found[index] for index in positions])[:, -1, :-1]
+        return cosines(chosen, [self._found[index] for index in positions], of_last=True)
 
 
 def compare(

@@ -142,6 +142,25 @@ def test_against_numpy(case):
     np.testing.assert_allclose(result, expected(gradients, found), atol=2e-5)
 
 
+@pytest.mark.parametrize("case", CASES)
+def test_those_of_the_last_loss_against_numpy(case):
+    gradients, found = CASES[case]
+    result = cosines(gradients, found, of_last=True).numpy()
+    np.testing.assert_allclose(result, expected(gradients, found)[:, -1, :-1], atol=2e-5)
+
+
+@pytest.mark.parametrize("of_last", [False, True], ids=["all", "of_last"])
+@pytest.mark.parametrize("jit", [False, True], ids=["graph", "xla"])
+def test_of_many_elements(jit, of_last):
+    """Summed one after the other in float32, XLA has lost the third digit here."""
+    one = normal(2_200_007)
+    gradients, found = [[one], [one + tf.reverse(one, [0])]], [variable(2_200_007)]
+    compared = tf.function(lambda: cosines(gradients, found, of_last), jit_compile=jit)
+    exact = expected(gradients, found)
+    exact = exact[:, -1, :-1] if of_last else exact
+    np.testing.assert_allclose(compared().numpy(), exact, atol=1e-5)
+
+
 @pytest.mark.parametrize("jit", [False, True], ids=["graph", "xla"])
 def test_against_numpy_in_a_function(jit):
     cases = [CASES[name] for name in ("small and large", "some None", "sparse and dense", "NaN")]
