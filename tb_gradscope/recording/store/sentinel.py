@@ -1,9 +1,12 @@
-"""The sentinel: looks at every call that is not due, and has the odd ones recorded in full.
+"""The sentinel: looks at every call that is not due, and has the odd ones recorded.
 
 Odd is a gradient that turns to NaN or Inf, or back; and a norm that leaves its
 own recent range. How many are recorded is bounded: what is new for a variable
 always, what comes and goes so many times for each doubling of the training's
 length, as the cadence "auto" thins out.
+
+They are recorded in full, but for large gradients that are well themselves, of which only
+the norm is known (see `measure.gradients`).
 """
 
 from __future__ import annotations
