@@ -39,8 +39,8 @@ describe('the norm of the variable', () => {
 
 describe('a large gradient of which only the norm is known', () => {
   const why =
-    'only the norm is measured of large gradients in steps that the sentinel alone has chosen, ' +
-    'and never the norm of a large table with sparse gradients';
+    'in steps that the sentinel alone chose, only the norm of large gradients is; ' +
+    'the norm of large sparse tables never is';
   const lines = (cell: Cell, counts: [number, number]) => {
     const frame = makeFrame([[cell]]);
     unmeasure(frame.data, BESIDE_NORM);

@@ -6,8 +6,8 @@ export const NOT_MEASURED = 'not measured';
 /** Elements that are NaN or infinite, of a gradient that was so before. */
 export const NOT_COUNTED = 'not counted';
 export const WHY_NOT_MEASURED =
-  'only the norm is measured of large gradients in steps that the sentinel alone has chosen, ' +
-  'and never the norm of a large table with sparse gradients';
+  'in steps that the sentinel alone chose, only the norm of large gradients is; ' +
+  'the norm of large sparse tables never is';
 
 /** Tells which numbers of an answer were measured, by their positions. */
 export class Measured {

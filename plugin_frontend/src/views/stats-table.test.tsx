@@ -7,8 +7,8 @@ import { StatsTable } from './stats-table';
 import { Tooltip } from './tooltip';
 
 const WHY =
-  'only the norm is measured of large gradients in steps that the sentinel alone has chosen, ' +
-  'and never the norm of a large table with sparse gradients';
+  'in steps that the sentinel alone chose, only the norm of large gradients is; ' +
+  'the norm of large sparse tables never is';
 
 /** A large gradient of which only the norm is known. */
 function shown(): Shown {
