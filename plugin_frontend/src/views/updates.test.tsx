@@ -73,7 +73,7 @@ it('says which updates were not measured, and why', async () => {
   expect(table.textContent).not.toContain('NaN');
   const cells = within(table).getAllByText('not measured');
   expect(cells).toHaveLength(3);
-  for (const { title } of cells) expect(title).toContain('the sentinel alone has chosen');
+  for (const { title } of cells) expect(title).toContain('the sentinel alone chose');
   expect(within(table).getByText('1.0').title).toBe('');
 });
 
