@@ -29,7 +29,7 @@ import numpy as np
 
 from tb_gradscope.diagnose import words
 from tb_gradscope.diagnose.finding import Finding, Severity, where
-from tb_gradscope.diagnose.norms import Values, median
+from tb_gradscope.diagnose.norms import Mask, Values, median
 from tb_gradscope.diagnose.spans import span_of
 from tb_gradscope.diagnose.thresholds import Thresholds
 from tb_gradscope.format.history import (
@@ -40,7 +40,8 @@ from tb_gradscope.format.history import (
     Steps,
     identity,
 )
-from tb_gradscope.format.statistics import Statistic
+from tb_gradscope.format.record import is_absent
+from tb_gradscope.format.statistics import State, Statistic
 
 _MATTERS = 0.1  # ratio of norms from which on a conflict can change anything
 _STRONG = -0.7
@@ -64,6 +65,9 @@ def balance(run: RunHistory, thresholds: Thresholds) -> Iterator[Finding]:
 class _Shared:
     """Two losses on the variables they share, at the steps that have both.
 
+    Steps at which a cosine was not measured are left out: the other variables
+    would stand for the whole.
+
     Attributes:
       steps: int64 `[record]`.
       norms: float64 `[2, record, variable]`.
@@ -82,12 +86,14 @@ class _Shared:
             if position in one.variables and position in other.variables
         ]
         self.names = tuple(run.variables[position].name for position in positions)
+        columns = [pair.variables.tolist().index(position) for position in positions]
+        states = np.stack([_at(Statistic.STATE, loss, common, positions) for loss in self.losses])
+        common = common[~_unmeasured(pair, common, columns, states).any(axis=1)]
         self.steps = common
         self.norms, weights = (
             np.stack([_at(statistic, loss, common, positions) for loss in self.losses])
             for statistic in (Statistic.NORM, Statistic.VARIABLE_NORM)
         )
-        columns = [pair.variables.tolist().index(position) for position in positions]
         rows = np.searchsorted(pair.steps, common)
         self.cosines = pair.cosines[np.ix_(rows, columns)].astype(np.float64)
         there = np.isfinite(self.cosines) & np.isfinite(self.norms).all(axis=0)
@@ -125,6 +131,24 @@ def _at(statistic: Statistic, loss: LossHistory, steps: Steps, positions: list[i
     columns = [where_is[position] for position in positions]
     at = loss.values[np.searchsorted(loss.steps, steps)]
     return at[:, columns, statistic].astype(np.float64)
+
+
+def _unmeasured(pair: CosineHistory, steps: Steps, columns: list[int], states: Values) -> Mask:
+    """Tells which cosines were not measured, bool `[record, variable]`.
+
+    That is so of large variables at steps that only the sentinel has chosen. Where a loss
+    has no gradient of a variable, or the two were never compared there, nothing is missing.
+
+    Args:
+      pair: whose cosines.
+      steps: of the records, each one of the pair's.
+      columns: of the variables in the pair.
+      states: of the gradients of both losses, `[2, record, variable]`.
+    """
+    absent = is_absent(pair.cosines)[:, columns]
+    lacking = np.isin(states, (State.NONE, State.ABSENT)).any(axis=0)
+    missing: Mask = absent[np.searchsorted(pair.steps, steps)] & ~lacking & ~absent.all(axis=0)
+    return missing
 
 
 def _conflict(shared: _Shared, thresholds: Thresholds) -> Iterator[Finding]:

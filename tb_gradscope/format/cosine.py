@@ -3,7 +3,9 @@
 A cosine record is
     [version, losses, rows, calls (2), 0, 0, 0]                header
     losses x rows x [cosine]
-with `absent_norm()` where the two losses do not share the variable in that step.
+with `absent_norm()` where the two losses do not share the variable in that step, or
+where the cosine was not measured: of large gradients at steps that only the sentinel
+has chosen. The gradient records of both tell which: there, both have a gradient.
 """
 
 from __future__ import annotations
@@ -37,7 +39,8 @@ class CosineRecord:
 
     Attributes:
       cosines: float32 `[loss, variable]`, -1 to 1; `absent_norm()` where the two
-        share no gradient of the variable, NaN where one is zero or not finite.
+        share no gradient of the variable or the cosine was not measured, NaN where
+        one is zero or not finite.
       calls: calls for this loss so far, this one included.
     """
 

@@ -107,7 +107,8 @@ def total(run: RunHistory, pair: CosineHistory) -> Floats:
     """Returns the cosine of both gradients over all variables that both have, `[record]`.
 
     That is the mean of the variables' cosines, weighted by the norms. NaN where
-    it is not known: a norm is missing at that very step, zero or not finite.
+    it is not known: a norm is missing at that very step, zero or not finite, or the
+    cosine of a variable was not measured though both have a gradient.
     """
     sides = [_norms(loss_of(run, pair, side), pair) for side in (0, 1)]
     shared = np.ones(pair.cosines.shape, bool)

@@ -10,6 +10,8 @@ import pytest
 from tb_gradscope.diagnose.balance import balance
 from tb_gradscope.diagnose.thresholds import Thresholds
 from tb_gradscope.format.history import Label
+from tb_gradscope.format.record import absent_norm
+from tb_gradscope.format.statistics import State, Statistic
 from tests.diagnose import histories
 
 
@@ -106,6 +108,20 @@ def test_what_only_resembles_weight_decay_is_drowned():
 def test_what_layers_add_is_meant_to_be_small(name):
     weights = np.ones((50, 2))
     assert drowned_penalty(weights, name) == ("domination", "info")
+
+
+@pytest.mark.parametrize("records", [np.arange(50), np.arange(1, 50)], ids=["never", "once"])
+def test_records_without_a_cosine_count_where_nothing_was_to_be_compared(records):
+    """Never compared though both have gradients of v0, or only where both have one."""
+    cosine = np.full((50, 2), -0.9, np.float32)
+    cosine[records, 0] = absent_norm()
+    one, other = (histories.loss(histories.noise(50, 2, seed=i), name=f"{i}") for i in (0, 1))
+    if len(records) < 50:
+        other.values[records, 0, Statistic.STATE] = State.NONE
+    pairs = [histories.cosines("0", "1", cosine)]
+    (found,) = balance(histories.run(one, other, cosines=pairs), Thresholds())
+    assert found.kind == "conflict"
+    assert found.span.count == 50
 
 
 def test_each_replica_has_losses_of_its_own():

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
+from tb_gradscope.diagnose.balance import balance
 from tb_gradscope.diagnose.judge import findings
 from tb_gradscope.diagnose.norms import last_weights, unmeasured
+from tb_gradscope.diagnose.thresholds import Thresholds
 from tb_gradscope.format.record import absent_norm
 from tb_gradscope.format.statistics import State, Statistic
 from tests.diagnose import histories
@@ -107,6 +111,47 @@ def test_weight_decay_is_known_by_what_was_measured():
     losses = [histories.norm_alone(loss, SENTINEL, [0, 2]) for loss in (one, other)]
     (found,) = [one for one in judged(*losses, cosines=of_both) if one.kind == "domination"]
     assert found.severity == "info"
+
+
+def compared(one, other, cosine, small_cosine):
+    """What is found of two losses, with and without the records that the sentinel has chosen.
+
+    Args:
+      one: norms of a loss's gradients of a large and of a small variable.
+      other: those of another.
+      cosine: theirs on the large variable: not measured where both spike on the small one.
+      small_cosine: theirs on the small variable.
+    """
+    losses = [
+        histories.loss(histories.noise(50, 2, seed=seed) * norms, name=name)
+        for seed, (name, norms) in enumerate([("recon", one), ("kl", other)])
+    ]
+    losses = [histories.norm_alone(loss, np.flatnonzero(_MANY), [0]) for loss in losses]
+    pair = histories.cosines("recon", "kl", np.tile([cosine, small_cosine], (50, 1)))
+    pair.cosines[_MANY, 0] = absent_norm()
+    regular = dataclasses.replace(
+        pair, steps=pair.steps[~_MANY], cosines=without(pair.cosines, _MANY)
+    )
+    return [
+        list(balance(histories.run(*losses, cosines=[cosines]), Thresholds()))
+        for cosines in (pair, regular)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "cosine", "small_cosine", "kinds"),
+    [
+        ([100, 1], [100, 1], 0.4, -0.99, []),
+        ([100, 1], [100, 1], -0.99, 1.0, ["conflict"]),
+        ([100, 1], [100, 1e-5], 0.0, 0.0, []),
+        ([1e6, 1], [1, 1], 0.0, 0.0, ["domination"]),
+    ],
+    ids=["agree", "in conflict", "in balance", "drowned"],
+)
+def test_small_variables_do_not_stand_for_large_ones(one, other, cosine, small_cosine, kinds):
+    with_spikes, rest = compared(one, other, cosine, small_cosine)
+    assert with_spikes == rest
+    assert [found.kind for found in rest] == kinds
 
 
 def usual(count=50):
