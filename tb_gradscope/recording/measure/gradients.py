@@ -8,16 +8,21 @@ other.
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from tb_gradscope.format.statistics import State, Statistic
-from tb_gradscope.recording.measure import statistics
-from tb_gradscope.recording.store.description import UNMEASURED_MARK
+from tb_gradscope.recording.measure.alone import (
+    are_finite,
+    norms_if,
+    row_if,
+    unseen,
+    with_norms,
+)
+from tb_gradscope.recording.measure.statistics import gradient_statistics
+from tb_gradscope.recording.optimizer.scaling import unscaled
 
 HELD_BYTES = 1 << 24
 """Gradients of so many bytes may wait for each other on steps that are not recorded."""
@@ -26,8 +31,9 @@ HELD_BYTES = 1 << 24
 def apart_of(gradients: Sequence[Any]) -> tuple[int, ...]:
     """Returns the positions of the gradients that are too large to wait for the others.
 
-    None, where all together are small enough. Never sparse ones: they are the rows of one
-    batch, and their norm is not that of the rows as they are.
+    No positions where all together are small enough. Else those that wait leave room for
+    what else is kept with them. Never sparse ones: they are the rows of one batch, and
+    their norm is not that of the rows as they are. What has no known shape counts as large.
     """
     sizes = {
         position: _bytes_of(gradient)
@@ -50,44 +56,6 @@ def _bytes_of(tensor: Any) -> float:
     return float("inf") if count is None else count * tensor.dtype.size
 
 
-def norm_alone(half: Any, scale: Any = None) -> Any:
-    """Returns what stands for the statistics of a gradient of which only the norm is known.
-
-    Args:
-      half: half its squared norm as it is. If infinite, the gradient is so as well.
-      scale: the loss scale that is in it, None for none.
-    """
-    norm = np.float32(np.sqrt(2.0)) * tf.sqrt(half)
-    if scale is not None:
-        norm /= tf.cast(scale, tf.float32)
-    known = {
-        Statistic.STATE: tf.where(tf.math.is_nan(half), float(State.NAN), float(State.OK)),
-        Statistic.NORM: norm,
-        Statistic.MAX_ABS: tf.constant(UNMEASURED_MARK),
-    }
-    return tf.stack([known.get(statistic, tf.constant(0.0)) for statistic in Statistic])
-
-
-def norms_if(is_due: Any, sources: list[Any]) -> Any:
-    """Returns the norm of each variable if a call is due, in a graph: float32 `[variable]`."""
-    unmeasured = np.full(len(sources), UNMEASURED_MARK, np.float32)
-    return tf.cond(
-        is_due, lambda: statistics.variable_norms(sources), lambda: tf.constant(unmeasured)
-    )
-
-
-def with_norms(rows: Any, norms: Any) -> Any:
-    """Returns statistics `[gradient, statistic, or more]` with the norms of the variables."""
-    before, after = rows[:, : Statistic.VARIABLE_NORM], rows[:, Statistic.VARIABLE_NORM + 1 :]
-    return tf.concat([before, norms[:, None], after], 1)
-
-
-def are_finite(rows: Any) -> Any:
-    """Returns bool `[gradient]` of statistics `[gradient, statistic]`: no NaN, no infinity."""
-    states = rows[:, Statistic.STATE]
-    return (states != float(State.NAN)) & (states != float(State.INF))
-
-
 class Gradients:
     """The gradients of one call, and how they are measured.
 
@@ -102,7 +70,6 @@ class Gradients:
         values: Sequence[Any],
         sources: Sequence[Any],
         scale: Any = None,
-        true: Callable[[Any], Any] = lambda gradient: gradient,
     ) -> None:
         """Takes note of them.
 
@@ -110,11 +77,10 @@ class Gradients:
           values: the gradients.
           sources: one for each.
           scale: the loss scale that is in them, None for none.
-          true: returns a gradient without it.
         """
         self.values = values
         self.apart = () if tf.executing_eagerly() else apart_of(values)
-        self._sources, self._scale, self._true = sources, scale, true
+        self._sources, self._scale = sources, scale
         self._rows: Any = None
 
     def measure_apart(self, is_due: Any, seen: Sequence[tuple[Any, Any]] | None) -> None:
@@ -126,22 +92,13 @@ class Gradients:
           seen: by a sentinel, of each half its squared norm, as it is, and a bool scalar:
             more than its norm must be known. None where none looks.
         """
-        nothing = tf.constant(0.0), tf.constant(False)
+        seen = unseen(len(self.apart)) if seen is None else seen
         rows = [
-            tf.cond(
-                tf.logical_or(is_due, is_odd),
-                functools.partial(self._measured, position),
-                functools.partial(norm_alone, half, self._scale),
-            )
-            for position, (half, is_odd) in zip(
-                self.apart, seen or [nothing] * len(self.apart), strict=True
-            )
+            row_if(tf.logical_or(is_due, is_odd), self.values[position], half, self._scale)
+            for position, (half, is_odd) in zip(self.apart, seen, strict=True)
         ]
         norms = norms_if(is_due, [self._sources[position] for position in self.apart])
         self._rows = with_norms(tf.stack(rows), norms)
-
-    def _measured(self, position: int) -> Any:
-        return statistics.gradient_row(self._true(self.values[position]))
 
     def are_finite_apart(self) -> Any:
         """Returns bool `[apart]`: whether there is no NaN or infinity in it."""
@@ -161,5 +118,6 @@ class Gradients:
         return tf.gather(tf.concat(rows, 0), order)
 
     def _statistics(self, positions: Iterable[int]) -> Any:
-        pairs = [(self._true(self.values[at]), self._sources[at]) for at in positions]
-        return statistics.gradient_statistics(*map(list, zip(*pairs, strict=True)))
+        positions = list(positions)
+        true = [unscaled(self.values[position], self._scale) for position in positions]
+        return gradient_statistics(true, [self._sources[position] for position in positions])

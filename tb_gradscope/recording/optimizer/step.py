@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
@@ -14,15 +15,16 @@ from tb_gradscope.format.statistics import STATISTIC_COUNT, Statistic
 from tb_gradscope.recording import internals
 from tb_gradscope.recording.clipping.clips import as_tensor, tape_recorder
 from tb_gradscope.recording.failure import contained
+from tb_gradscope.recording.measure.alone import norm_alone, row_if, unseen, with_norms
 from tb_gradscope.recording.measure.gradients import apart_of
 from tb_gradscope.recording.measure.squares import Watched
-from tb_gradscope.recording.measure.statistics import gradient_statistics
+from tb_gradscope.recording.measure.statistics import gradient_row, gradient_statistics
 from tb_gradscope.recording.optimizer import internals as keras
 from tb_gradscope.recording.optimizer.numbers import own_clip_payload, when_due
 from tb_gradscope.recording.optimizer.scaling import unscaled
 from tb_gradscope.recording.optimizer.series import Optimizer, Recognised, recognised
 from tb_gradscope.recording.optimizer.taken import Taken, TakenApart, Wanted
-from tb_gradscope.recording.store.description import Description
+from tb_gradscope.recording.store.description import UNMEASURED_MARK, Description
 from tb_gradscope.recording.store.destination import current
 from tb_gradscope.recording.store.observe import Counted, count, in_function, look, record
 from tb_gradscope.recording.store.recorder import Recorder
@@ -76,7 +78,7 @@ class Step:
         if not tf.executing_eagerly() and not self._optimizer.may_skip:
             apart = apart_of(self._gradients)
         wanted = Wanted(
-            rows=self._one.clip is not None or not self._one.is_reduced or bool(apart),
+            rows=self._one.clip is not None or not self._one.is_reduced,
             copies=self._one.update is not None,
             clipping=None if self._one.clip is None else self._one.clipping,
         )
@@ -89,7 +91,7 @@ class Step:
                     self._by_cadence,
                     wanted,
                     [self._variables[position] for position in apart],
-                    lambda position: self.true(given, [position])[0],
+                    functools.partial(self._row, wanted, given),
                     seen,
                 )
 
@@ -99,7 +101,7 @@ class Step:
                 self._counted, self._descriptions[0], watched, self._is_update, take_apart
             )
         elif apart:
-            take_apart([(tf.constant(0.0), tf.constant(False))] * len(apart))
+            take_apart(unseen(len(apart)))
         self._waits_for_sentinel = watches and bool(apart)
         rest = [position for position in range(len(given)) if position not in apart]
         self._rest = Taken(
@@ -111,6 +113,24 @@ class Step:
             self._header,
         )
         self._gradients = [None if gradient is None else True for gradient in given]
+
+    def _row(
+        self, wanted: Wanted, gradients: list[Any], is_wanted: Any, position: int, half: Any
+    ) -> Any:
+        """Returns a row as `TakenApart` has it."""
+        scale = keras.loss_scale(self._optimizer.outer)
+
+        def measured() -> Any:
+            (true,) = self.true(gradients, [position])
+            return wanted.clipped(gradient_row(true)[None], [true])[0]
+
+        def alone() -> Any:
+            return wanted.with_norm(norm_alone(half, scale))
+
+        if self._optimizer.accumulation > 1 or self._clips_elements:
+            return tf.cond(is_wanted, measured, alone)
+        found = row_if(is_wanted, as_tensor(gradients[position]), half, scale)
+        return wanted.with_norm(found)
 
     def reduce(self, pairs: Sequence[Any]) -> None:
         """Keras has reduced the gradients over the replicas.
@@ -199,6 +219,11 @@ class Step:
             found = self._merged(lambda taken: taken.rows)[:, :STATISTIC_COUNT]
         elif self._reduced is not None:
             (found,) = self._reduced
+            if self.apart is not None:  # without a copy, as elsewhere
+                is_left = np.isin(np.arange(len(self._variables)), self.apart.positions)
+                is_left = tf.logical_and(is_left, tf.logical_not(self._by_cadence))
+                norms = tf.where(is_left, UNMEASURED_MARK, found[:, Statistic.VARIABLE_NORM])
+                found = with_norms(found, norms)
         else:
             raise NotImplementedError("this Keras reduces gradients in a way of its own")
         changes = self._merged(lambda taken: taken.changes())

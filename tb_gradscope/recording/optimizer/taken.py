@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,7 +11,7 @@ import tensorflow as tf
 
 from tb_gradscope.format.statistics import STATISTIC_COUNT, Statistic
 from tb_gradscope.recording.measure import statistics
-from tb_gradscope.recording.measure.gradients import are_finite, norm_alone, norms_if, with_norms
+from tb_gradscope.recording.measure.alone import are_finite, norms_if, with_norms
 from tb_gradscope.recording.optimizer.internals import OwnClipping
 from tb_gradscope.recording.optimizer.numbers import Copies, clip_norms, when_due
 
@@ -41,6 +40,14 @@ class Wanted:
         if self.clipping is None:
             return measured
         return tf.concat([measured, clip_norms(self.clipping, gradients, measured)], 1)
+
+    def with_norm(self, row: Any) -> Any:
+        """Returns a row with its norm as that before and after clipping, where that is wanted.
+
+        After, it takes the norms of all gradients to tell.
+        """
+        norms = [row[Statistic.NORM]] * (self.width - STATISTIC_COUNT)
+        return tf.concat([row, norms], 0) if norms else row
 
 
 class Taken:
@@ -100,7 +107,8 @@ class Taken:
 class TakenApart:
     """The same of variables whose gradients must not wait for the others; in a graph.
 
-    Nothing that reads a variable waits for its gradient, or the update would.
+    Nothing that reads a variable waits for its gradient, or the update would. (What is
+    accumulated is read with it.)
 
     Attributes:
       positions: of the variables.
@@ -113,7 +121,7 @@ class TakenApart:
         due: Any,
         wanted: Wanted,
         variables: list[Any],
-        gradient: Callable[[int], Any],
+        row: Callable[[Any, int, Any], Any],
         seen: Sequence[tuple[Any, Any]],
     ) -> None:
         """Takes it.
@@ -123,7 +131,8 @@ class TakenApart:
           due: whether to take all.
           wanted: what.
           variables: those at the positions.
-          gradient: returns the true gradient at a position.
+          row: returns the row of the gradient at a position; all of it if a bool scalar says
+            so, else what half its squared norm tells.
           seen: by a sentinel, of each half its squared norm and whether to take its row in
             any case.
         """
@@ -131,21 +140,8 @@ class TakenApart:
         self._copies = Copies(variables if wanted.copies else [])
         self._taken = when_due(due, self._copies.taken, self._copies.none_taken)
 
-        def row(position: int) -> Any:
-            true = gradient(position)
-            return wanted.clipped(statistics.gradient_row(true)[None], [true])[0]
-
-        def alone(half: Any) -> Any:
-            found = norm_alone(half)
-            norms = [found[Statistic.NORM]] * (wanted.width - STATISTIC_COUNT)
-            return tf.concat([found, norms], 0) if norms else found
-
         rows = [
-            tf.cond(
-                tf.logical_or(due, is_odd),
-                functools.partial(row, position),
-                functools.partial(alone, half),
-            )
+            row(tf.logical_or(due, is_odd), position, half)
             for position, (half, is_odd) in zip(positions, seen, strict=True)
         ]
         self.rows = with_norms(tf.stack(rows), norms_if(due, variables))

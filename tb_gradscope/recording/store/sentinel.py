@@ -20,6 +20,7 @@ import tensorflow as tf
 
 from tb_gradscope.format.statistics import Reason
 from tb_gradscope.recording.distribution.replica import device_here
+from tb_gradscope.recording.measure.alone import unseen
 from tb_gradscope.recording.measure.squares import Watched
 from tb_gradscope.recording.store import cadence
 from tb_gradscope.recording.store.host import HOST
@@ -134,11 +135,10 @@ class Sentinel:
 
     def glance_if(self, condition: Any, watched: Watched, call: Any) -> Glance:
         """Adds a look to the graph under construction, where a bool scalar says so."""
-        nothing = tf.constant(0.0), tf.constant(False)
         halves, is_odd, apart = tf.cond(
             condition,
             lambda: self._glance(watched, call),
-            lambda: (tf.zeros([self._count]), tf.constant(False), [nothing] * len(watched.apart)),
+            lambda: (tf.zeros([self._count]), tf.constant(False), unseen(len(watched.apart))),
         )
         return Glance(self, watched, halves, call, is_odd, apart)
 

@@ -15,7 +15,7 @@ from tb_gradscope.recording.distribution.replica import replica_here
 from tb_gradscope.recording.measure.gradients import Gradients
 from tb_gradscope.recording.measure.loss_value import with_loss
 from tb_gradscope.recording.optimizer.micro_batches import batch_of
-from tb_gradscope.recording.optimizer.scaling import scale_of, unscaled
+from tb_gradscope.recording.optimizer.scaling import scale_of
 from tb_gradscope.recording.parts.companions import companions_of
 from tb_gradscope.recording.parts.comparison import compare
 from tb_gradscope.recording.parts.parts_of_sum import Sum
@@ -101,7 +101,7 @@ def observe_gradients(
     others = companions_of(recorder).observe(description.schema.name, found, gradients, is_repeat)
     compared = compare(description, others, found, gradients)
 
-    measured = Gradients(gradients, found, scale, functools.partial(unscaled, scale=scale))
+    measured = Gradients(gradients, found, scale)
 
     def payloads() -> list[Any]:
         rows = tf.reshape(measured.statistics(), [-1])
