@@ -289,7 +289,8 @@ class CosineHistory:
       variables: int64 `[variable]`, positions in `RunHistory.variables`.
       steps: int64 `[record]`, strictly increasing.
       cosines: float32 `[record, variable]`, -1 to 1; NaN where either gradient is
-        missing, zero or not finite.
+        missing, zero or not finite, and where it was not measured (large gradients in
+        calls that only the sentinel has chosen).
     """
 
     losses: tuple[str, str]

@@ -83,8 +83,8 @@ BESIDE_NORM = (
 )
 """NaN where the norm alone was measured (the NaN is `record.absent_norm()`).
 
-That is so of large gradients that are well themselves, in calls that only the sentinel has
-chosen. The norms of their variables are not measured then at all."""
+That is so of large gradients (or of no known shape) that are well themselves, in calls that
+only the sentinel has chosen. The norms of their variables are not measured then at all."""
 
 STORED = (Statistic.NORM, *BESIDE_NORM)
 """The statistics that every row of a stored record holds; the rest are held only where needed."""

@@ -15,7 +15,7 @@ OPTIMIZER_HEADER = 3  # loss scale, learning rate, skipped
 OPTIMIZER_ROW = STATISTIC_COUNT + 1  # and the norm of the update
 
 NONE_MARK = -1.0  # in place of the norm of a gradient that is None
-ABSENT_MARK = -2.0  # in place of the cosine of gradients that two losses do not share
+ABSENT_MARK = -2.0  # in place of a cosine that there is not, or that was not measured
 UNMEASURED_MARK = -1.0  # in place of a largest magnitude, and of a variable's norm
 
 # Positions in the tallies, which count over all calls, recorded or not.

@@ -60,8 +60,8 @@ def record(
       sentinel: look at the calls that are not due as well, in one cheap pass, and
         record those in full in which a gradient turns to NaN or Inf or a norm
         leaves its own recent range. In a graph whose gradients are more than
-        16 MiB, of the large ones that are well only state and norm: to measure
-        more would be to hold them until all are there.
+        16 MiB (or have no known shape), of the large ones that are well only
+        state and norm: to measure more would be to hold them until all are there.
       on_finding: called, on a thread of ours, with each new `Finding` of severity
         error or warning. The first errors are logged ("tb_gradscope") in any case.
       stop_on: "error" or "warning" sets `should_stop` of what is returned at the

@@ -112,6 +112,22 @@ def test_on_steps_of_the_sentinel(clipping, logdir):
         assert clip.steps.tolist()[:2] == ([0] if "clipvalue" in clipping else [0, 27])
 
 
+def test_norms_are_without_a_scale_that_the_optimizer_takes_out(logdir):
+    factors = np.full([30, 4], 1024, np.float32)
+    factors[27, 3] = np.nan
+    with gs.record(logdir, every=1000, on_error="raise"):
+        training = Training({}, tf.GradientTape, loss_scale_factor=1024.0, clipnorm=500.0)
+        for each in factors:
+            training.run(tf.constant(each))
+    run = run_of(logdir)
+    norms = [np.linalg.norm(pattern.numpy()) for pattern in training.patterns[:3]]
+    assert run.optimizers[0].steps.tolist()[:2] == [0, 27]
+    for record in (0, 1):
+        known = run.optimizers[0].values[record, :3, Statistic.NORM]
+        np.testing.assert_allclose(known, norms, rtol=1e-5)
+        np.testing.assert_allclose(run.clips[0].norms[record, :3, 0], norms, rtol=1e-5)
+
+
 def test_a_gradient_that_is_odd_is_measured_in_full(logdir):
     factors = np.ones([30, 4], np.float32)
     factors[25, 2] = 1e4
