@@ -13,8 +13,10 @@ _FUNCTIONS = frozenset({"float", "int", "bool", "complex", "numpy_function", "py
 _MODULES = frozenset({"np", "numpy", "onp", "math", "scipy", "sklearn", "cv2"})
 _DEEPEST = 3  # functions within functions
 _CALLED_UNNAMED = frozenset({"call", "__call__"})
+_LAMBDA = "<lambda>"
 _PRINTS = frozenset(
-    {"print", "debug", "info", "warning", "set_postfix", "set_description", "scalar"}
+    {"print", "write", "log", "debug", "info", "warning", "error", "exception", "critical"}
+    | {"set_postfix", "set_description", "scalar"}
 )
 
 
@@ -165,17 +167,67 @@ def flows(stack: tuple[Line, ...], loss: Line) -> bool:
 
 
 def is_handed_on(line: Line) -> bool:
-    """Tells whether a function returns what leaves TensorFlow in it, or keeps it as attribute."""
+    """Tells whether what leaves TensorFlow in a function may get out of that function.
+
+    It may by `return` and `yield`, within an object or a container, through a name of
+    the scope around, and by a method that takes it: `queue.put(y.numpy())`.
+    """
+    if _LAMBDA in line.function:  # it returns whatever it computes
+        return not _is_shown_by_lambda(line)
+    scope = program.scope_at(line.file, line.line)
+    outer = {
+        name
+        for statement in program.statements(scope)
+        if isinstance(statement, ast.Global | ast.Nonlocal)
+        for name in statement.names
+    }
     bound = set[str]()
-    for statement in program.statements(program.scope_at(line.file, line.line)):
+    for statement in program.statements(scope):
         is_here = statement.lineno <= line.line <= (statement.end_lineno or statement.lineno)
         if not (is_here or program.reads(statement) & bound):
             continue
-        targets = statement.targets if isinstance(statement, ast.Assign) else []
-        if isinstance(statement, ast.Return) or any(isinstance(t, ast.Attribute) for t in targets):
+        targets = program.binds(statement)
+        if targets & outer or _gives_away(statement) or _is_taken(statement, is_here, bound):
             return True
-        bound |= program.binds(statement)
+        bound |= targets
     return False
+
+
+def _is_shown_by_lambda(line: Line) -> bool:
+    """Tells whether the lambdas of a line do nothing but print or log."""
+    statement = program.statement_at(line.file, line.line)
+    nodes = () if statement is None else program.expressions(statement)
+    bodies = [node.body for node in nodes if isinstance(node, ast.Lambda)]
+    return bool(bodies) and all(_is_print(ast.Expr(body)) for body in bodies)
+
+
+def _gives_away(statement: ast.stmt) -> bool:
+    """Tells whether a statement returns or yields something, or puts it into an object."""
+    return isinstance(statement, ast.Return) or any(
+        isinstance(node, ast.Yield | ast.YieldFrom)
+        or (isinstance(node, ast.Attribute | ast.Subscript) and isinstance(node.ctx, ast.Store))
+        for node in program.expressions(statement)
+    )
+
+
+def _is_taken(statement: ast.stmt, is_here: bool, bound: set[str]) -> bool:
+    """Tells whether a statement calls a method with the value, not only to show it.
+
+    Args:
+      statement: whichever.
+      is_here: the value leaves TensorFlow in it: any of its arguments may be the value.
+      bound: names of the value.
+    """
+    call = statement.value if isinstance(statement, ast.Expr) else None
+    if isinstance(call, ast.Await):
+        call = call.value
+    if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Attribute):
+        return False
+    if _is_print(statement):
+        return False
+    given = (*call.args, *(keyword.value for keyword in call.keywords))
+    names = {name for argument in given for name in program.names_in(argument)}
+    return bool(names if is_here else names & bound)
 
 
 def decides(line: Line, loss: Line) -> bool:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+import queue
+import sys
 import threading
+import types
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -37,6 +41,118 @@ def cause_of(logdir):
         return found["w"]
 
     return ask
+
+
+def by_queue():
+    q = queue.Queue()
+
+    def hand_on(w):
+        q.put(tf.matmul(X, w).numpy())  # <--
+
+    return hand_on, q.get
+
+
+def by_queue_under_a_name():
+    q = queue.Queue()
+
+    def hand_on(w):
+        value = tf.matmul(X, w).numpy()  # <--
+        halved = value / 2
+        q.put(item=halved)
+
+    return hand_on, q.get
+
+
+def by_list():
+    out = []
+
+    def hand_on(w):
+        out.append(tf.matmul(X, w).numpy())  # <--
+
+    return hand_on, out.pop
+
+
+def by_subscript():
+    box = {}
+
+    def hand_on(w):
+        box["x"] = tf.matmul(X, w).numpy()  # <--
+
+    return hand_on, lambda: box["x"]
+
+
+def by_adding_to_a_subscript():
+    totals = [0.0]
+
+    def hand_on(w):
+        totals[0] += float(tf.norm(w + 0.0))  # <--
+
+    return hand_on, lambda: totals[0]
+
+
+def by_adding_to_an_attribute():
+    total = types.SimpleNamespace(value=0.0)
+
+    def hand_on(w):
+        total.value += float(tf.norm(w + 0.0))  # <--
+
+    return hand_on, lambda: total.value
+
+
+def by_annotated_attribute():
+    box = types.SimpleNamespace()
+
+    def hand_on(w):
+        box.value: float = float(tf.norm(w + 0.0))  # <--
+
+    return hand_on, lambda: box.value
+
+
+def by_outer_name():
+    latest = None
+
+    def hand_on(w):
+        nonlocal latest
+        latest = tf.matmul(X, w).numpy()  # <--
+
+    return hand_on, lambda: latest
+
+
+def by_generator():
+    taken = []
+
+    def numbers(w):
+        yield tf.matmul(X, w).numpy()  # <--
+
+    return lambda w: taken.extend(numbers(w)), taken.pop
+
+
+def by_lambda():
+    out = []
+
+    def hand_on(w):
+        thread = threading.Thread(target=lambda: out.append(tf.norm(w + 0.0).numpy()))  # <--
+        thread.start()
+        thread.join()
+
+    return hand_on, out.pop
+
+
+WAYS = {
+    way.__name__: way
+    for way in (
+        by_queue,
+        by_queue_under_a_name,
+        by_list,
+        by_subscript,
+        by_adding_to_a_subscript,
+        by_adding_to_an_attribute,
+        by_annotated_attribute,
+        by_outer_name,
+        by_generator,
+        by_lambda,
+    )
+}
 
 
 class TestOfAnotherThread:
@@ -91,6 +207,18 @@ class TestOfAnotherThread:
         assert (cause.kind, cause.detail) == ("unknown", "left_elsewhere")
         assert cause.where.code == "values = self.tensor.numpy()"
 
+    @pytest.mark.parametrize("way", WAYS)
+    def test_a_number_that_is_handed_on(self, cause_of, elsewhere, way):
+        hand_on, taken = WAYS[way]()
+
+        def forward(w, scale):
+            elsewhere(hand_on, w)
+            return tf.reduce_mean(taken()) * scale
+
+        cause = cause_of(forward)
+        assert (cause.kind, cause.detail) == ("unknown", "left_elsewhere")
+        assert "# <--" in cause.where.code
+
     def test_it_is_said_in_a_sentence(self, cause_of, elsewhere, logdir):
         cause_of(lambda w, scale: tf.reduce_mean(elsewhere(tf.matmul, X, w)) * scale)
         (run,) = gs.load(logdir).runs.values()
@@ -132,18 +260,34 @@ class TestNothingForeign:
         cause = cause_of(lambda w, scale: tf.reduce_mean(elsewhere(load)) * scale)
         assert cause.kind == "unused"
 
-    def test_a_number_that_another_thread_logs(self, cause_of, elsewhere):
-        logged = []
-
+    def test_a_number_that_another_thread_logs(self, cause_of, elsewhere, caplog, capsys):
         def log(w):
-            logged.append(tf.norm(w + 0.0).numpy())
+            norm = tf.norm(w + 0.0).numpy()
+            logging.getLogger("program").error("norm: %s", norm)
+            sys.stdout.write(f"{norm}")
+            print(tf.norm(w + 0.0).numpy())
 
         def forward(w, scale):
             elsewhere(log, w)
+            elsewhere(lambda: print(tf.norm(w + 0.0).numpy()))
             return tf.reduce_mean(X) * scale
 
         assert cause_of(forward).kind == "unused"
-        assert logged
+        assert "norm: 1.7" in caplog.text
+        assert capsys.readouterr().out.count("1.7") == 3
+
+    def test_a_number_that_another_thread_drops(self, cause_of, elsewhere):
+        def drop(w):
+            value = tf.norm(w + 0.0)
+            value.numpy()
+            others = [1]
+            others.append(2)
+
+        def forward(w, scale):
+            elsewhere(drop, w)
+            return tf.reduce_mean(X) * scale
+
+        assert cause_of(forward).kind == "unused"
 
     def test_gradients_jacobians_and_tangents(self, cause_of):
         def forward(w, scale):
