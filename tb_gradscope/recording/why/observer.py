@@ -126,9 +126,10 @@ class Observer:
             return False
         self._undo.callback(internals.remove_op_callback, self._noted)
         for hook in (internals.on_numpy, internals.on_dlpack):
-            self._undo_everywhere.enter_context(hook(self._left))
-        self._undo_everywhere.enter_context(internals.on_read(self._read))
-        knows = self._undo_everywhere.enter_context(internals.on_constant(self._made))
+            self._undo_everywhere.enter_context(hook(self._guarded(self._left)))
+        self._undo_everywhere.enter_context(internals.on_read(self._guarded(self._read)))
+        made = internals.on_constant(self._guarded(self._made))
+        knows = self._undo_everywhere.enter_context(made)
         self._knows_constants = knows
         self.is_on = self.is_whole = True
         return True
@@ -262,6 +263,20 @@ class Observer:
         self.nodes.append(read)
         return True
 
+    def _guarded(self, callback: Callable[[Any], None]) -> Callable[[Any], None]:
+        """Returns a callback for the program's own calls, into which nothing of ours may get out.
+
+        Once it has failed, no operation counts as seen: nothing is claimed from their lack.
+        """
+
+        def guarded(value: Any) -> None:
+            try:
+                callback(value)
+            except Exception:
+                self.is_whole = False
+
+        return guarded
+
     def _read(self, variable: Any) -> None:
         if threading.get_ident() == self._thread or not self.is_on or self._is_ours():
             return
@@ -278,14 +293,11 @@ class Observer:
     def _left(self, tensor: Any) -> None:
         if not self.is_on or self._is_ours() or len(self.exits) >= self.most:
             return
-        try:
-            if internals.is_eager(tensor):
-                stack = lines.stack_of(sys._getframe(1))
-                is_elsewhere = threading.get_ident() != self._thread
-                key = internals.eager_key(tensor)
-                self.exits.append(Exit(key, len(self.nodes), stack, is_elsewhere))
-        except Exception:  # inside the program's own .numpy(): nothing may get out
-            self.is_whole = False
+        if internals.is_eager(tensor):
+            stack = lines.stack_of(sys._getframe(1))
+            is_elsewhere = threading.get_ident() != self._thread
+            key = internals.eager_key(tensor)
+            self.exits.append(Exit(key, len(self.nodes), stack, is_elsewhere))
 
 
 def _reference(graph: Any) -> Any:

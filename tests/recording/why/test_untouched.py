@@ -13,7 +13,7 @@ from tensorflow.python.eager import context, execute
 from tensorflow.python.framework import ops
 
 import tb_gradscope as gs
-from tb_gradscope.recording.why import internals, observing, verdict
+from tb_gradscope.recording.why import internals, observer, observing, verdict
 
 X = np.linspace(-1.0, 1.0, 8, dtype=np.float32).reshape(2, 4)
 
@@ -245,6 +245,32 @@ class TestObserving:
                 assert y.numpy().tolist() == [2.0]
                 loss = tf.reduce_sum(tf.round(y))
             assert tape.gradient(loss, [w]) == [None]
+
+    @pytest.mark.parametrize("callback", ["_left", "_read", "_made"])
+    def test_what_fails_inside_reaches_no_value_of_the_program(self, logdir, monkeypatch, callback):
+        """Its variable reads, constants and arrays; nothing is then claimed from the rest."""
+        called = []
+
+        def fail(self, value):
+            called.append(value)
+            raise RuntimeError("a fault of the observer")
+
+        monkeypatch.setattr(observer.Observer, callback, fail)
+        w, other = tf.Variable([2.0]), tf.Variable([3.0])
+        read = []
+        with gs.record(logdir, on_error="raise"):
+            with gs.GradientTape() as tape:
+                thread = threading.Thread(target=lambda: read.append((w + 0.0).numpy()))
+                thread.start()
+                thread.join()
+                loss = tf.reduce_sum(other * tf.constant(read[0]))
+            gradients = tape.gradient(loss, [w, other])
+        assert called
+        assert gradients[0] is None
+        assert gradients[1].numpy() == [2.0]
+        (run,) = gs.load(logdir).runs.values()
+        (cause,) = run.losses[0].causes
+        assert (cause.kind, cause.detail) == ("unknown", "not_read")
 
 
 class TestWithoutPrivateNames:
