@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 import time
 from collections.abc import Hashable, Mapping
@@ -10,7 +11,14 @@ from typing import Any
 import numpy as np
 
 from tb_gradscope.format import meaning, messages
-from tb_gradscope.format.history import ClipHistory, RunHistory, Variable
+from tb_gradscope.format.history import (
+    ClipHistory,
+    Identity,
+    LossHistory,
+    RunHistory,
+    Variable,
+    identity,
+)
 from tb_gradscope.view import schema
 from tb_gradscope.view.arranged import arranged
 from tb_gradscope.view.cache import Cache
@@ -174,7 +182,7 @@ def _run(name: str, found: list[Series], of: list[Decoded], problems: list[str])
             variables[stored.name] = meaning.variable(stored)
     positions = {name: i for i, name in enumerate(variables)}
     skipped = skipped_steps(found)
-    ordered = arranged([merge(parts, positions, skipped) for parts in losses.values()])
+    ordered = arranged(_run_at_last([merge(each, positions, skipped) for each in losses.values()]))
     order = {loss.name: i for i, loss in reversed(list(enumerate(ordered)))}
     return RunHistory(
         name=name,
@@ -185,6 +193,19 @@ def _run(name: str, found: list[Series], of: list[Decoded], problems: list[str])
         cosines=merge_cosines(cosines, positions, order),
         problems=tuple(dict.fromkeys(problems)),
     )
+
+
+def _run_at_last(losses: list[LossHistory]) -> list[LossHistory]:
+    """Leaves out what was traced once and never run, for it was traced anew as micro-batches.
+
+    Keras does so where the first step makes what accumulates gradients.
+    """
+
+    def key(loss: LossHistory) -> tuple[str, Identity]:
+        return loss.name, identity(dataclasses.replace(loss.label, batch=""))
+
+    have_run = {key(loss) for loss in losses if not loss.traced_only}
+    return [loss for loss in losses if not (loss.traced_only and key(loss) in have_run)]
 
 
 def _cost(run: RunHistory) -> int:

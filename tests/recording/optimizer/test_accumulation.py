@@ -88,6 +88,18 @@ def test_gradients_of_a_tape_are_micro_batches(mode, recorded):
     )
 
 
+def test_what_keras_traced_before_it_could_accumulate_is_no_loss_of_its_own(tmp_path):
+    """The first step makes what accumulates: until then, nothing tells of micro-batches."""
+    model = keras.Sequential([keras.Input([3]), keras.layers.Dense(2)])
+    model.compile(keras.optimizers.SGD(0.1, gradient_accumulation_steps=2), "mse")
+    callback = gs.KerasCallback(tmp_path, every=1)
+    model.fit(np.ones([12, 3]), np.ones([12, 2]), batch_size=3, verbose=0, callbacks=[callback])
+    (loss,) = gs.load(tmp_path).runs["train"].losses
+    assert loss.label.batch == "micro_batch"
+    assert loss.steps.tolist() == [0, 1, 2, 3]
+    assert not loss.traced_only
+
+
 @pytest.mark.parametrize("mode", GRAPHS)
 def test_sparse_gradients(mode, recorded):
     table = keras.Variable(np.zeros((3, 1), np.float32), name="table")
