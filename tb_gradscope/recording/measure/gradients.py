@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tb_gradscope.recording.measure import statistics
 from tb_gradscope.recording.measure.alone import (
     are_finite,
     norms_if,
@@ -21,7 +22,6 @@ from tb_gradscope.recording.measure.alone import (
     unseen,
     with_norms,
 )
-from tb_gradscope.recording.measure.statistics import gradient_statistics
 from tb_gradscope.recording.optimizer.scaling import unscaled
 
 HELD_BYTES = 1 << 24
@@ -120,4 +120,5 @@ class Gradients:
     def _statistics(self, positions: Iterable[int]) -> Any:
         positions = list(positions)
         true = [unscaled(self.values[position], self._scale) for position in positions]
-        return gradient_statistics(true, [self._sources[position] for position in positions])
+        sources = [self._sources[position] for position in positions]
+        return statistics.gradient_statistics(true, sources)

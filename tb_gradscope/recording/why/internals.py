@@ -226,6 +226,9 @@ class _Hook:
             return result
 
         told = after if self._of_result else before
+        if (code := getattr(original, "__code__", None)) is not None:
+            # TensorFlow leaves its own frames out of the program's tracebacks: this one too.
+            told.__code__ = told.__code__.replace(co_filename=code.co_filename)
 
         def remove() -> None:
             if owner.__dict__.get(self._name) is told:
