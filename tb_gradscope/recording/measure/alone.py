@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -69,10 +70,32 @@ def norm_alone(half: Any, scale: Any = None) -> Any:
     return tf.stack([known.get(statistic, tf.constant(0.0)) for statistic in Statistic])
 
 
-def norms_if(is_due: Any, sources: list[Any]) -> Any:
-    """Returns the norm of each variable if a call is due, in a graph: float32 `[variable]`."""
+def rows_apart(
+    is_due: Any,
+    positions: Sequence[int],
+    seen: Sequence[tuple[Any, Any]],
+    row: Callable[[Any, int, Any], Any],
+    sources: list[Any],
+) -> Any:
+    """Returns the rows of gradients that do not wait for each other, `[gradient, ...]`.
+
+    Args:
+      is_due: bool scalar: measure all, and the norms of the variables.
+      positions: of the gradients.
+      seen: by a sentinel, of each half its squared norm, as it is, and a bool scalar:
+        measure it in any case.
+      row: returns that of a position; all of it if a bool scalar says so, else what half
+        its squared norm tells.
+      sources: of the gradients.
+    """
+    rows = [
+        row(tf.logical_or(is_due, is_odd), position, half)
+        for position, (half, is_odd) in zip(positions, seen, strict=True)
+    ]
     unmeasured = np.full(len(sources), UNMEASURED_MARK, np.float32)
-    return tf.cond(is_due, lambda: variable_norms(sources), lambda: tf.constant(unmeasured))
+    # Not beside the rows: what reads a variable where its gradient is holds up its update.
+    norms = tf.cond(is_due, lambda: variable_norms(sources), lambda: tf.constant(unmeasured))
+    return with_norms(tf.stack(rows), norms)
 
 
 def with_norms(rows: Any, norms: Any) -> Any:

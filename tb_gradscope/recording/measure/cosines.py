@@ -26,6 +26,7 @@ from tb_gradscope.recording.measure.arguments import (
     unpacked,
 )
 from tb_gradscope.recording.measure.moments import is_small, together
+from tb_gradscope.recording.measure.order import in_order
 from tb_gradscope.recording.measure.products import Rows, from_products, spread, vectors
 from tb_gradscope.recording.store.description import ABSENT_MARK
 
@@ -96,16 +97,16 @@ def _of_shared(columns: list[Column], there: Any, of_last: bool) -> Any:
     are_small = np.array([_are_small(column) for column in columns])
     rows = _rows([columns[i] for i in np.flatnonzero(are_small)]) if are_small.any() else None
     others = np.flatnonzero(~are_small)
-    order = np.argsort(np.argsort(~are_small, kind="stable")).astype(np.int32)
+    positions = [*np.flatnonzero(are_small), *others]
 
-    def in_order(of_small: Any, of_others: list[Any]) -> Any:
+    def together_again(of_small: Any, of_others: list[Any]) -> Any:
         groups = [] if of_small is None else [of_small]
         groups += [
             spread(one, there[index])[None] for index, one in zip(others, of_others, strict=True)
         ]
-        return tf.gather(tf.concat(groups, 0), order)
+        return in_order(groups, positions)
 
-    products = in_order(
+    products = together_again(
         rows and rows.products(),
         [vectors(_present(columns[index]), tf.float32).products(of_last) for index in others],
     )
@@ -117,7 +118,7 @@ def _of_shared(columns: list[Column], there: Any, of_last: bool) -> Any:
         return products / (length[:, :, None] * length[:, None, :])
 
     def careful() -> Any:
-        return in_order(
+        return together_again(
             rows and rows.careful_cosines(), [_carefully(columns[index]) for index in others]
         )
 

@@ -11,17 +11,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from tb_gradscope.recording.measure import statistics
 from tb_gradscope.recording.measure.alone import (
     are_finite,
-    norms_if,
     row_if,
+    rows_apart,
     unseen,
-    with_norms,
 )
+from tb_gradscope.recording.measure.order import in_order
 from tb_gradscope.recording.optimizer.scaling import unscaled
 
 HELD_BYTES = 1 << 24
@@ -92,13 +91,13 @@ class Gradients:
           seen: by a sentinel, of each half its squared norm, as it is, and a bool scalar:
             more than its norm must be known. None where none looks.
         """
+
+        def row(is_wanted: Any, position: int, half: Any) -> Any:
+            return row_if(is_wanted, self.values[position], half, self._scale)
+
         seen = unseen(len(self.apart)) if seen is None else seen
-        rows = [
-            row_if(tf.logical_or(is_due, is_odd), self.values[position], half, self._scale)
-            for position, (half, is_odd) in zip(self.apart, seen, strict=True)
-        ]
-        norms = norms_if(is_due, [self._sources[position] for position in self.apart])
-        self._rows = with_norms(tf.stack(rows), norms)
+        sources = [self._sources[position] for position in self.apart]
+        self._rows = rows_apart(is_due, self.apart, seen, row, sources)
 
     def are_finite_apart(self) -> Any:
         """Returns bool `[apart]`: whether there is no NaN or infinity in it."""
@@ -114,8 +113,7 @@ class Gradients:
             return self._statistics(every)
         others = [position for position in every if position not in set(self.apart)]
         rows = [self._statistics(others), self._rows] if others else [self._rows]
-        order = np.argsort([*others, *self.apart]).astype(np.int32)
-        return tf.gather(tf.concat(rows, 0), order)
+        return in_order(rows, [*others, *self.apart])
 
     def _statistics(self, positions: Iterable[int]) -> Any:
         positions = list(positions)

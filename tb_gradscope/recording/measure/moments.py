@@ -16,6 +16,7 @@ import tensorflow as tf
 from tb_gradscope.format.statistics import State, Statistic
 from tb_gradscope.recording.measure.arguments import Part, apply, concrete
 from tb_gradscope.recording.measure.numbers import norm, parts_of, summed_rows
+from tb_gradscope.recording.measure.order import in_order
 from tb_gradscope.recording.store.description import UNMEASURED_MARK
 
 # Beyond these magnitudes float32 squares overflow, or fall among the denormals.
@@ -194,8 +195,7 @@ def all_norms(values: list[Any]) -> Any:
         groups += [norm(values[index])[None] for index in odd]
     if none:
         groups.append(tf.fill([len(none)], np.float32(UNMEASURED_MARK)))
-    order = np.argsort(small + large + none)
-    return tf.gather(tf.concat(groups, 0), tf.constant(order, tf.int32))
+    return in_order(groups, small + large + none)
 
 
 def from_moments(moments: Any) -> tuple[Any, Any]:

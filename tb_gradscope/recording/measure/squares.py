@@ -2,47 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+import dataclasses
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from tb_gradscope.recording.measure.gradients import Gradients
 from tb_gradscope.recording.measure.moments import is_small, together
 from tb_gradscope.recording.measure.numbers import parts_of
+from tb_gradscope.recording.measure.order import in_order
 
 
+@dataclasses.dataclass(frozen=True)
 class Watched:
     """The gradients of one call, as a sentinel looks at them.
 
     Attributes:
+      make: returns the gradients; called where the look is.
       apart: positions of those that must not wait for the others.
+      are_finite_apart: returns bool `[apart]`, whether there is no NaN or infinity in it;
+        None where there are none.
     """
 
+    make: Callable[[], Sequence[Any]]
     apart: tuple[int, ...] = ()
+    are_finite_apart: Callable[[], Any] | None = None
 
-    def __init__(self, gradients: Sequence[Any]) -> None:
-        self._values = [_values_of(gradient) for gradient in gradients]
+    @classmethod
+    def of(cls, gradients: Gradients) -> Watched:
+        """Returns gradients some of which may be measured apart."""
+        return cls(lambda: gradients.values, gradients.apart, gradients.are_finite_apart)
 
-    @property
     def values(self) -> list[Any]:
-        """A tensor for each gradient, None for None.
+        """Returns a tensor for each gradient, None for None.
 
         Of an IndexedSlices its rows as they are: summing those of the same index costs far
         more than the look.
         """
-        return self._values
+        return [_values_of(gradient) for gradient in self.make()]
 
-    @property
-    def layout(self) -> Hashable:
-        """What a compiled look depends on: it serves all shapes."""
-        return tuple(None if value is None else value.dtype for value in self.values)
-
-    @property
-    def arguments(self) -> list[Any]:
-        """What a compiled look is called with."""
-        return [value for value in self.values if value is not None]
+    @staticmethod
+    def layout(values: list[Any]) -> Hashable:
+        """Returns what a compiled look depends on: it serves all shapes."""
+        return tuple(None if value is None else value.dtype for value in values)
 
     @staticmethod
     def signature(layout: Any) -> list[Any]:
@@ -53,7 +56,8 @@ class Watched:
     def of_arguments(cls, layout: Any, arguments: tuple[Any, ...]) -> Watched:
         """Returns what has these arguments, while a look is compiled."""
         left = iter(arguments)
-        return cls([None if each is None else next(left) for each in layout])
+        values = [None if each is None else next(left) for each in layout]
+        return cls(lambda: values)
 
     def half_squares(self) -> list[Any]:
         """Returns half the squared norm of each gradient, float32 scalars.
@@ -63,42 +67,27 @@ class Watched:
         far more on many.
         """
         zero = tf.constant(0.0)
-        return [zero if value is None else _half(value) for value in self.values]
-
-    def are_finite_apart(self) -> Any:
-        """Returns bool `[apart]`: whether there is no NaN or infinity in it."""
-        raise ValueError("nothing is measured apart")
+        return [zero if value is None else _half(value) for value in self.values()]
 
     def are_finite(self) -> Any:
         """Returns bool `[gradient]`: whether there is no NaN or infinity in it."""
-        here = [index for index in range(len(self.values)) if index not in self.apart]
-        small = [i for i in here if self.values[i] is not None and is_small(self.values[i])]
+        every = self.values()
+        here = [index for index in range(len(every)) if index not in self.apart]
+        small = [i for i in here if every[i] is not None and is_small(every[i])]
         other = [i for i in here if i not in set(small)]
         groups = []
         if small:
-            rows, owners, count = together([self.values[index] for index in small])
+            rows, owners, count = together([every[index] for index in small])
             finite = tf.cast(tf.reduce_all(tf.math.is_finite(rows), 1), tf.int32)
             groups.append(tf.math.unsorted_segment_min(finite, owners, count) > 0)
         if other:
-            values = [self.values[index] for index in other]
+            values = [every[index] for index in other]
             groups.append(
                 tf.stack([tf.constant(True) if v is None else _is_finite(v) for v in values])
             )
-        if self.apart:
+        if self.are_finite_apart is not None and self.apart:
             groups.append(self.are_finite_apart())
-        order = np.argsort([*small, *other, *self.apart]).astype(np.int32)
-        return tf.gather(tf.concat(groups, 0), order)
-
-
-class WatchedApart(Watched):
-    """The same, of gradients some of which may be measured apart."""
-
-    def __init__(self, gradients: Gradients) -> None:
-        super().__init__(gradients.values)
-        self.apart, self._gradients = gradients.apart, gradients
-
-    def are_finite_apart(self) -> Any:
-        return self._gradients.are_finite_apart()
+        return in_order(groups, [*small, *other, *self.apart])
 
 
 def _values_of(gradient: Any) -> Any:

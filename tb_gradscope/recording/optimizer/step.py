@@ -15,8 +15,15 @@ from tb_gradscope.format.statistics import STATISTIC_COUNT, Statistic
 from tb_gradscope.recording import internals
 from tb_gradscope.recording.clipping.clips import as_tensor, tape_recorder
 from tb_gradscope.recording.failure import contained
-from tb_gradscope.recording.measure.alone import norm_alone, row_if, unseen, with_norms
+from tb_gradscope.recording.measure.alone import (
+    are_finite,
+    norm_alone,
+    row_if,
+    unseen,
+    with_norms,
+)
 from tb_gradscope.recording.measure.gradients import apart_of
+from tb_gradscope.recording.measure.order import in_order
 from tb_gradscope.recording.measure.squares import Watched
 from tb_gradscope.recording.measure.statistics import gradient_row, gradient_statistics
 from tb_gradscope.recording.optimizer import internals as keras
@@ -52,7 +59,7 @@ class Step:
         self._counted, self._applications, self._is_update = counted, applications, is_update
         self._graph = None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
         self._rest: Taken | None = None
-        self.apart: TakenApart | None = None
+        self._apart: TakenApart | None = None
         self._by_cadence, self._waits_for_sentinel = counted.due, False
         self._reduced: Any = None
         self.has_reached = False
@@ -82,46 +89,49 @@ class Step:
             copies=self._one.update is not None,
             clipping=None if self._one.clip is None else self._one.clipping,
         )
-        given = self._gradients
-
-        def take_apart(seen: Sequence[Any]) -> None:
-            if apart:
-                self.apart = TakenApart(
-                    apart,
-                    self._by_cadence,
-                    wanted,
-                    [self._variables[position] for position in apart],
-                    functools.partial(self._row, wanted, given),
-                    seen,
-                )
-
+        every = range(len(self._gradients))
+        take_apart = functools.partial(self._take_apart, wanted, apart) if apart else None
         if watches:
-            watched = _Reached(self, apart)
+            # Made where the sentinel looks: what is accumulated is computed.
+            made = functools.partial(self._true, every, is_scaled=True)
+            watched = Watched(made, apart, self._are_finite_apart)
             self._counted, _ = look(
                 self._counted, self._descriptions[0], watched, self._is_update, take_apart
             )
-        elif apart:
+        elif take_apart is not None:
             take_apart(unseen(len(apart)))
         self._waits_for_sentinel = watches and bool(apart)
-        rest = [position for position in range(len(given)) if position not in apart]
+        rest = [position for position in every if position not in apart]
         self._rest = Taken(
             rest,
             self._counted.due,
             wanted,
             [self._variables[position] for position in rest],
-            lambda: self.true(given, rest),
+            functools.partial(self._true, rest),
             self._header,
         )
-        self._gradients = [None if gradient is None else True for gradient in given]
+        self._gradients = [None if gradient is None else True for gradient in self._gradients]
 
-    def _row(
-        self, wanted: Wanted, gradients: list[Any], is_wanted: Any, position: int, half: Any
-    ) -> Any:
+    def _take_apart(self, wanted: Wanted, apart: Sequence[int], seen: Sequence[Any]) -> None:
+        self._apart = TakenApart(
+            apart,
+            self._by_cadence,
+            wanted,
+            [self._variables[position] for position in apart],
+            functools.partial(self._row, wanted),
+            seen,
+        )
+
+    def _are_finite_apart(self) -> Any:
+        assert self._apart is not None
+        return are_finite(self._apart.rows)
+
+    def _row(self, wanted: Wanted, is_wanted: Any, position: int, half: Any) -> Any:
         """Returns a row as `TakenApart` has it."""
         scale = keras.loss_scale(self._optimizer.outer)
 
         def measured() -> Any:
-            (true,) = self.true(gradients, [position])
+            (true,) = self._true([position])
             return wanted.clipped(gradient_row(true)[None], [true])[0]
 
         def alone() -> Any:
@@ -129,7 +139,7 @@ class Step:
 
         if self._optimizer.accumulation > 1 or self._clips_elements:
             return tf.cond(is_wanted, measured, alone)
-        found = row_if(is_wanted, as_tensor(gradients[position]), half, scale)
+        found = row_if(is_wanted, as_tensor(self._gradients[position]), half, scale)
         return wanted.with_norm(found)
 
     def reduce(self, pairs: Sequence[Any]) -> None:
@@ -190,17 +200,16 @@ class Step:
         rate = keras.learning_rate(self._optimizer.inner, self._applications)
         return tf.stack([tf.cast(1.0 if scale is None else scale, tf.float32), rate])
 
-    def true(self, gradients: list[Any], positions: Sequence[int], is_scaled: bool = False) -> Any:
-        """Returns what the update is made of, as a list.
+    def _true(self, positions: Sequence[int], is_scaled: bool = False) -> list[Any]:
+        """Returns what the update is made of.
 
         Args:
-          gradients: all that were given.
-          positions: those wanted.
+          positions: of the gradients.
           is_scaled: the loss scale stays in.
         """
         optimizer = self._optimizer
         scale = None if is_scaled else keras.loss_scale(optimizer.outer)
-        found = [unscaled(as_tensor(gradients[position]), scale) for position in positions]
+        found = [unscaled(as_tensor(self._gradients[position]), scale) for position in positions]
         if optimizer.accumulation == 1:
             return found
         variables = [self._variables[position] for position in positions]
@@ -208,19 +217,17 @@ class Step:
 
     def _merged(self, of: Callable[[Any], Any]) -> Any:
         """Returns what was taken of the variables, `[variable, ...]`."""
-        taken = [one for one in (self._rest, self.apart) if one is not None and one.positions]
-        if len(taken) == 1:
-            return of(taken[0])
-        order = np.argsort([position for one in taken for position in one.positions])
-        return tf.gather(tf.concat([of(one) for one in taken], 0), order.astype(np.int32))
+        taken = [one for one in (self._rest, self._apart) if one is not None and one.positions]
+        positions = [position for one in taken for position in one.positions]
+        return in_order([of(one) for one in taken], positions)
 
     def _update_payload(self, skipped: Any) -> Any:
         if not self._one.is_reduced:
             found = self._merged(lambda taken: taken.rows)[:, :STATISTIC_COUNT]
         elif self._reduced is not None:
             (found,) = self._reduced
-            if self.apart is not None:  # without a copy, as elsewhere
-                is_left = np.isin(np.arange(len(self._variables)), self.apart.positions)
+            if self._apart is not None:  # without a copy, as elsewhere
+                is_left = np.isin(np.arange(len(self._variables)), self._apart.positions)
                 is_left = tf.logical_and(is_left, tf.logical_not(self._by_cadence))
                 norms = tf.where(is_left, UNMEASURED_MARK, found[:, Statistic.VARIABLE_NORM])
                 found = with_norms(found, norms)
@@ -242,23 +249,6 @@ class Step:
         return own_clip_payload(
             self._one.clipping, rows[:, STATISTIC_COUNT:], rows[:, Statistic.MAX_ABS], none
         )
-
-
-class _Reached(Watched):
-    """The gradients that a sentinel looks at: those of an update, made when it does."""
-
-    def __init__(self, step: Step, apart: tuple[int, ...]) -> None:
-        self._step, self._given = step, list(step._gradients)
-        self.apart = apart
-
-    @property
-    def values(self) -> list[Any]:
-        every = range(len(self._given))
-        return Watched(self._step.true(self._given, every, is_scaled=True)).values
-
-    def are_finite_apart(self) -> Any:
-        assert self._step.apart is not None
-        return self._step.apart.are_finite()
 
 
 def begin(watched: Hashable, outer: Any, name: str, grads: Any, variables: Any) -> Step | None:

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from tb_gradscope.format.statistics import STATISTIC_COUNT, Statistic
 from tb_gradscope.recording.measure import statistics
-from tb_gradscope.recording.measure.alone import are_finite, norms_if, with_norms
+from tb_gradscope.recording.measure.alone import rows_apart
 from tb_gradscope.recording.optimizer.internals import OwnClipping
 from tb_gradscope.recording.optimizer.numbers import Copies, clip_norms, when_due
 
@@ -131,24 +131,14 @@ class TakenApart:
           due: whether to take all.
           wanted: what.
           variables: those at the positions.
-          row: returns the row of the gradient at a position; all of it if a bool scalar says
-            so, else what half its squared norm tells.
-          seen: by a sentinel, of each half its squared norm and whether to take its row in
-            any case.
+          row: see `rows_apart`.
+          seen: see `rows_apart`.
         """
         self.positions, self._due = list(positions), due
         self._copies = Copies(variables if wanted.copies else [])
         self._taken = when_due(due, self._copies.taken, self._copies.none_taken)
 
-        rows = [
-            row(tf.logical_or(due, is_odd), position, half)
-            for position, (half, is_odd) in zip(positions, seen, strict=True)
-        ]
-        self.rows = with_norms(tf.stack(rows), norms_if(due, variables))
-
-    def are_finite(self) -> Any:
-        """Returns bool `[variable]`: whether there is no NaN or infinity in the gradient."""
-        return are_finite(self.rows)
+        self.rows = rows_apart(due, positions, seen, row, variables)
 
     def changes(self) -> Any:
         """Returns what `Taken.changes` does, NaN where not all was taken."""

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from tb_gradscope.format import messages
 from tb_gradscope.recording.measure.cosines import cosines
+from tb_gradscope.recording.measure.order import in_order
 from tb_gradscope.recording.parts.companions import Companion
 from tb_gradscope.recording.store.description import ABSENT_MARK, Description
 
@@ -43,9 +44,8 @@ class Comparison:
         groups = [self._cosines(rest)] if rest else []
         if self._apart:
             groups.append(self._between_apart)
-        order = np.argsort([*rest, *self._apart]).astype(np.int32)
-        between = groups[0] if len(groups) == 1 else tf.gather(tf.concat(groups, 0), order)
-        return [tf.reshape(tf.transpose(between), [-1])]
+        rows = [self._shared.index(position) for position in (*rest, *self._apart)]
+        return [tf.reshape(tf.transpose(in_order(groups, rows)), [-1])]
 
     def measure_apart(self, positions: Sequence[int], is_due: Any) -> None:
         """Compares large gradients where the call is due, in a graph.

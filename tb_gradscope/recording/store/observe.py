@@ -13,7 +13,7 @@ from tb_gradscope.format import messages, tags
 from tb_gradscope.format.statistics import Reason
 from tb_gradscope.recording import internals, step
 from tb_gradscope.recording.measure.gradients import Gradients
-from tb_gradscope.recording.measure.squares import Watched, WatchedApart
+from tb_gradscope.recording.measure.squares import Watched
 from tb_gradscope.recording.store import cadence, ring
 from tb_gradscope.recording.store.description import Description
 from tb_gradscope.recording.store.recorder import Call, Recorder
@@ -116,7 +116,7 @@ def observe(
         first = first.with_sentinel
         descriptions = [first, *others]
     looked = counted = count(recorder, first, none, is_repeat=is_repeat)
-    watched = WatchedApart(gradients) if gradients is not None and first.is_watched else None
+    watched = Watched.of(gradients) if gradients is not None and first.is_watched else None
     if watched is not None and in_function():
         # Judged in the branch that records: one branch less.
         looked = dataclasses.replace(counted, glance=_glance(counted, first, watched))

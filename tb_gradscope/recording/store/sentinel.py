@@ -144,11 +144,13 @@ class Sentinel:
 
     def look_now(self, watched: Watched, call: int) -> Seen:
         """Looks at an eager call."""
-        layout = watched.layout
+        values = watched.values()
+        layout = watched.layout(values)
         compiled = self._compiled.get(layout)
         if compiled is None:
             compiled = self._compiled[layout] = self._compile(layout)
-        numbers, spikes = compiled(tf.constant(call, tf.int64), *watched.arguments)
+        given = [value for value in values if value is not None]
+        numbers, spikes = compiled(tf.constant(call, tf.int64), *given)
         # The program waits here until the gradients are there: once, not for each number.
         reason, *nonfinite = numbers.numpy()
         return Seen(int(reason), np.array(nonfinite), spikes)

@@ -88,7 +88,7 @@ class Series:
     def look(self, watched: Watched, call: int) -> Seen:
         """Lets the sentinel look at an eager call."""
         if self._sentinel is None:
-            self._sentinel = Sentinel(len(watched.values))
+            self._sentinel = Sentinel(len(self.description.schema.variables))
         return self._sentinel.look_now(watched, call)
 
     def trace(self, writer: Writer, step: int, none: tuple[bool, ...]) -> None:

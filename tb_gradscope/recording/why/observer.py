@@ -129,8 +129,7 @@ class Observer:
             self._undo_everywhere.enter_context(hook(self._guarded(self._left)))
         self._undo_everywhere.enter_context(internals.on_read(self._guarded(self._read)))
         made = internals.on_constant(self._guarded(self._made))
-        knows = self._undo_everywhere.enter_context(made)
-        self._knows_constants = knows
+        self._knows_constants = self._undo_everywhere.enter_context(made)
         self.is_on = self.is_whole = True
         return True
 

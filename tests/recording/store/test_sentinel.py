@@ -323,7 +323,7 @@ def judged(norms):
     @tf.function(autograph=False)
     def look_at_all(values):
         def look(call, odd):
-            watched = Watched([values[call, row][None] for row in range(count)])
+            watched = Watched(lambda: [values[call, row][None] for row in range(count)])
             seen = sentinel.glance_if(tf.constant(True), watched, call).judge_if_odd()
             return call + 1, odd.write(tf.cast(call, tf.int32), seen.reason)
 
