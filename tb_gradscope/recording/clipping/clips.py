@@ -15,8 +15,9 @@ from tb_gradscope.recording.failure import say_once
 from tb_gradscope.recording.measure.numbers import norm
 from tb_gradscope.recording.store.description import NONE_MARK, Description
 from tb_gradscope.recording.store.labels import is_elsewhere, label_of_clipped
-from tb_gradscope.recording.store.observe import in_function, observe, schema
+from tb_gradscope.recording.store.observe import count, in_function, record, schema
 from tb_gradscope.recording.store.recorder import Recorder
+from tb_gradscope.recording.store.verdict import Verdicts, pass_on
 from tb_gradscope.recording.tape import place, sources
 from tb_gradscope.recording.tape.losses import Key, path_of
 from tb_gradscope.recording.tape.origins import ORIGINS, Origin
@@ -80,7 +81,22 @@ def observe_clip(recorder: Recorder, call: ClipCall) -> None:
     if is_elsewhere(one.description.schema.label):
         return
     tally = _tally(call) if one.description.counts_every_call else None
-    observe(recorder, [one.description], lambda: [_payload(call)], none, tally=tally)
+    counted = count(recorder, one.description, none)
+    verdicts = Verdicts(recorder, call.before)
+    if verdicts.can_wait:
+        counted = counted.picked(verdicts.reason)
+    record(counted, [one.description], lambda: [_payload(call)], tally=tally)
+    is_global = call.method == messages.Clip.GLOBAL_NORM
+    halves = verdicts.halves() if is_global and not verdicts.can_wait else None
+    if halves is not None:
+        only_picked = counted.picked_alone(verdicts.reason)
+        record(only_picked, [one.description], lambda: [_payload(call, halves)])
+    pass_on(call.before, call.after, (lambda: _scale(call)) if is_global else None)
+
+
+def _scale(call: ClipCall) -> Any:
+    norm_before = tf.cast(call.global_norm, tf.float32)
+    return global_scale(norm_before, tf.cast(call.threshold, tf.float32))
 
 
 class _Recognised:
@@ -207,12 +223,19 @@ def _tally(call: ClipCall) -> Any:
     return tf.cast(tf.stack([clipped, ~finite]), tf.int64)
 
 
-def _payload(call: ClipCall) -> Any:
+def _payload(call: ClipCall, halves: Any = None) -> Any:
+    """Returns the payload of a call.
+
+    Args:
+      call: the call.
+      halves: float32 `[gradient]`, half the squared norms that `clip_by_global_norm` has
+        compared with; None to read the gradients.
+    """
     before = [as_tensor(gradient) for gradient in call.before]
     after = [as_tensor(gradient) for gradient in call.after]
     threshold = np.nan if call.threshold is None else tf.reduce_max(call.threshold)
     threshold = tf.cast(threshold, tf.float32)
-    norms_before = _norms(before)
+    norms_before = _norms(before) if halves is None else tf.sqrt(2.0 * halves)
     whole = whole_norm(norms_before)
     if call.global_norm is None:
         norms_after = _norms(after)

@@ -26,6 +26,7 @@ from tb_gradscope.recording.store import labels
 from tb_gradscope.recording.store.description import Description
 from tb_gradscope.recording.store.destination import current
 from tb_gradscope.recording.store.observe import in_function, observe, schema
+from tb_gradscope.recording.store.verdict import remember
 from tb_gradscope.recording.tape import place
 from tb_gradscope.recording.tape.origins import ORIGINS, Origin, Taken
 
@@ -120,13 +121,14 @@ def _observe(
         found, gradients = [taken.source() for taken in takens], copies[0]
         sources = [g if s is None else s for s, g in zip(found, gradients, strict=True)]
         measured = Gradients(gradients, sources)
-        observe(
+        call = observe(
             recorder,
             [one.description],
             lambda: [with_loss(tf.reshape(measured.statistics(), [-1]), None, None)],
             (False,) * len(gradients),
             gradients=measured,
         )
+        remember(gradients, call.verdict)
 
 
 class _Reduced:

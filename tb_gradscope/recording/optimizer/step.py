@@ -20,21 +20,21 @@ from tb_gradscope.recording.measure.alone import (
     norm_alone,
     row_if,
     unseen,
-    with_norms,
 )
 from tb_gradscope.recording.measure.gradients import apart_of
 from tb_gradscope.recording.measure.order import in_order
 from tb_gradscope.recording.measure.squares import Watched
-from tb_gradscope.recording.measure.statistics import gradient_row, gradient_statistics
+from tb_gradscope.recording.measure.statistics import gradient_row
 from tb_gradscope.recording.optimizer import internals as keras
-from tb_gradscope.recording.optimizer.numbers import own_clip_payload, when_due
+from tb_gradscope.recording.optimizer.numbers import own_clip_payload
 from tb_gradscope.recording.optimizer.scaling import unscaled
 from tb_gradscope.recording.optimizer.series import Optimizer, Recognised, recognised
 from tb_gradscope.recording.optimizer.taken import Taken, TakenApart, Wanted
-from tb_gradscope.recording.store.description import UNMEASURED_MARK, Description
+from tb_gradscope.recording.store.description import Description
 from tb_gradscope.recording.store.destination import current
 from tb_gradscope.recording.store.observe import Counted, count, in_function, look, record
 from tb_gradscope.recording.store.recorder import Recorder
+from tb_gradscope.recording.store.verdict import Verdicts
 from tb_gradscope.recording.tape.origins import ORIGINS
 
 _ONE_UPDATE = np.array([1, 0], np.int64)
@@ -53,15 +53,21 @@ class Step:
         counted: Counted,
         applications: Any,
         is_update: Any,
+        verdicts: Verdicts,
     ) -> None:
         self._optimizer, self._one, self._descriptions = optimizer, one, descriptions
         self._gradients, self._variables = gradients, variables
         self._counted, self._applications, self._is_update = counted, applications, is_update
+        self._verdicts = verdicts
         self._graph = None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
         self._rest: Taken | None = None
         self._apart: TakenApart | None = None
         self._by_cadence, self._waits_for_sentinel = counted.due, False
-        self._reduced: Any = None
+        # Keras reduces over the replicas after it has clipped: another verdict, and a record
+        # of its own.
+        self._waits_for_reduced = one.is_reduced and not _are_large(gradients)
+        self._updated = counted
+        self._reduced: Taken | None = None
         self.has_reached = False
         self.learning_rate: Any = None
 
@@ -79,14 +85,14 @@ class Step:
     def reach(self) -> None:
         """The gradients have come, and nothing is updated yet."""
         self.has_reached = True
-        watches = self._descriptions[0].is_watched
+        watches = self._descriptions[0].is_watched and not self._one.is_reduced
         apart: tuple[int, ...] = ()
         # Keras itself waits for all gradients to tell whether a scaled step is left out.
         if not tf.executing_eagerly() and not self._optimizer.may_skip:
-            apart = apart_of(self._gradients)
+            apart = () if self._verdicts.can_wait else apart_of(self._gradients)
         wanted = Wanted(
             rows=self._one.clip is not None or not self._one.is_reduced,
-            copies=self._one.update is not None,
+            copies=self._one.update is not None and not self._waits_for_reduced,
             clipping=None if self._one.clip is None else self._one.clipping,
         )
         every = range(len(self._gradients))
@@ -98,9 +104,13 @@ class Step:
             self._counted, _ = look(
                 self._counted, self._descriptions[0], watched, self._is_update, take_apart
             )
-        elif take_apart is not None:
-            take_apart(unseen(len(apart)))
-        self._waits_for_sentinel = watches and bool(apart)
+        else:
+            seen = self._verdicts.apart(apart)
+            if seen is not None:
+                self._counted = self._counted.picked(self._verdicts.reason)
+            if take_apart is not None:
+                take_apart(unseen(len(apart)) if seen is None else seen)
+        self._waits_for_sentinel = bool(apart) and self._counted.due is not self._by_cadence
         rest = [position for position in every if position not in apart]
         self._rest = Taken(
             rest,
@@ -110,6 +120,8 @@ class Step:
             functools.partial(self._true, rest),
             self._header,
         )
+        if not self._one.is_reduced:
+            self._updated = self._counted
         self._gradients = [None if gradient is None else True for gradient in self._gradients]
 
     def _take_apart(self, wanted: Wanted, apart: Sequence[int], seen: Sequence[Any]) -> None:
@@ -152,11 +164,18 @@ class Step:
             return
         left = iter(pairs)
         gradients = [None if known is None else next(left)[0] for known in self._gradients]
-        shape = [len(self._variables), STATISTIC_COUNT]
-        self._reduced = when_due(
-            self._counted.due,
-            lambda: [gradient_statistics(gradients, self._variables)],
-            lambda: [tf.zeros(shape)],
+        if self._descriptions[0].is_watched:
+            watched = Watched(lambda: gradients)
+            self._updated, _ = look(self._updated, self._descriptions[0], watched)
+        elif self._waits_for_reduced:
+            self._updated = self._updated.picked(Verdicts(self.recorder, gradients).reason)
+        self._reduced = Taken(
+            range(len(self._variables)),
+            self._updated.due,
+            Wanted(rows=True, copies=self._waits_for_reduced, clipping=None),
+            self._variables,
+            lambda: gradients,
+            self._header,
         )
 
     def finish(self) -> None:
@@ -183,11 +202,13 @@ class Step:
             is_clipped = tf.logical_and(is_clipped, tf.logical_not(skipped))
         elif self._waits_for_sentinel and self._clips_elements:
             is_clipped = self._by_cadence  # else what became of large gradients is not known
-        if self._one.clip is not None and is_clipped is not counted.due:
+        if self._one.clip is not None and is_clipped is not self._updated.due:
             clipped = dataclasses.replace(counted, due=is_clipped, spikes=None)
             clip, description = payloads.pop(), descriptions.pop()
             record(clipped, [description], lambda: [clip()])
-        record(counted, descriptions, lambda: [payload() for payload in payloads], tally=tally)
+        if descriptions:
+            made = functools.partial(_all_made, payloads)
+            record(self._updated, descriptions, made, tally=tally)
 
     @property
     def _clips_elements(self) -> bool:
@@ -224,23 +245,21 @@ class Step:
     def _update_payload(self, skipped: Any) -> Any:
         if not self._one.is_reduced:
             found = self._merged(lambda taken: taken.rows)[:, :STATISTIC_COUNT]
-        elif self._reduced is not None:
-            (found,) = self._reduced
-            if self._apart is not None:  # without a copy, as elsewhere
-                is_left = np.isin(np.arange(len(self._variables)), self._apart.positions)
-                is_left = tf.logical_and(is_left, tf.logical_not(self._by_cadence))
-                norms = tf.where(is_left, UNMEASURED_MARK, found[:, Statistic.VARIABLE_NORM])
-                found = with_norms(found, norms)
+        elif self._reduced is not None and self._reduced.rows is not None:
+            found = self._reduced.rows
         else:
             raise NotImplementedError("this Keras reduces gradients in a way of its own")
-        changes = self._merged(lambda taken: taken.changes())
+        if self._waits_for_reduced and self._reduced is not None:
+            changes, header = self._reduced.changes(), self._reduced.header
+        else:
+            assert self._rest is not None
+            changes, header = self._merged(lambda taken: taken.changes()), self._rest.header
         changes = tf.where([known is None for known in self._gradients], 0.0, changes)
-        assert self._rest is not None
-        scale, rate = tf.unstack(self._rest.header)
+        scale, rate = tf.unstack(header)
         rate = rate if self.learning_rate is None else self.learning_rate
-        header = [scale, tf.cast(rate, tf.float32), tf.cast(skipped, tf.float32)]
+        numbers = [scale, tf.cast(rate, tf.float32), tf.cast(skipped, tf.float32)]
         rows = tf.concat([found, changes[:, None]], 1)
-        return tf.concat([tf.stack(header), tf.reshape(rows, [-1])], 0)
+        return tf.concat([tf.stack(numbers), tf.reshape(rows, [-1])], 0)
 
     def _clip_payload(self) -> Any:
         assert self._one.clipping is not None
@@ -295,12 +314,18 @@ def _counted(
         if taken is None:
             raise NotImplementedError("this Keras does not count micro-batches where it used to")
         is_update = tf.equal((taken + 1) % optimizer.accumulation, 0)
-    # The gradients of a tape of ours are looked at where they are taken.
-    is_watched = one.update is not None and (
-        optimizer.may_skip or any(g is not None and ORIGINS.of(g) is None for g in gradients)
-    )
+    # The gradients of a tape of ours were looked at where they were taken. What is made of
+    # several of them, or has a loss scale in it, is something else.
+    is_as_taken = optimizer.accumulation == 1 and not optimizer.may_skip
+    verdicts = Verdicts(recorder, gradients if is_as_taken else [None] * len(gradients))
+    if one.is_reduced:  # and is something else again if it is clipped before
+        were_looked_at = _are_large(gradients) or (
+            one.clip is None and _were_looked_at(gradients, verdicts)
+        )
+    else:
+        were_looked_at = is_as_taken and _were_looked_at(gradients, verdicts)
     descriptions = one.descriptions
-    if is_watched and recorder.has_sentinel:
+    if one.update is not None and recorder.has_sentinel and not were_looked_at:
         descriptions[0] = descriptions[0].with_sentinel
     counted = count(
         recorder,
@@ -309,8 +334,26 @@ def _counted(
         condition=is_update,
         calls_to_one=optimizer.accumulation,
     )
-    step = Step(optimizer, one, descriptions, gradients, variables, counted, taken, is_update)
+    step = Step(
+        optimizer, one, descriptions, gradients, variables, counted, taken, is_update, verdicts
+    )
     # What accumulates gradients is made by the first step.
     if optimizer.accumulation == 1 or optimizer.inner.built:
         step.reach()
     return step
+
+
+def _all_made(payloads: Sequence[Callable[[], Any]]) -> list[Any]:
+    return [payload() for payload in payloads]
+
+
+def _are_large(gradients: Sequence[Any]) -> bool:
+    """Tells whether gradients may not wait for each other on steps that are not recorded."""
+    return not tf.executing_eagerly() and bool(apart_of(gradients))
+
+
+def _were_looked_at(gradients: Sequence[Any], verdicts: Verdicts) -> bool:
+    """Tells whether a sentinel has looked at all gradients; eager ones have a verdict if odd."""
+    if not tf.executing_eagerly():
+        return verdicts.are_all_known
+    return all(gradient is None or ORIGINS.of(gradient) is not None for gradient in gradients)

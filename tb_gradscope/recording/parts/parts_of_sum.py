@@ -127,9 +127,9 @@ class Sum:
     ) -> list[tuple[Description, Target]]:
         """Records the parts of one call of the total, if it is due.
 
-        In a graph this is a branch of its own, which needs nothing of the total's
-        gradients: in steps that are not recorded, what the forward pass has left is
-        let go of as early as ever.
+        In a graph this is a branch of its own. Where a sentinel looks, it waits for the
+        verdict on the total, and what the forward pass has left is kept until then: not
+        more than what the passes themselves need in a step that is recorded.
 
         Args:
           call: of the total.
@@ -154,6 +154,8 @@ class Sum:
             return []
         descriptions = _described(call.recorder, total, self.parts, passes)
         missing: list[tuple[bool, ...]] = []
+        if call.verdict is not None:
+            call = call.picked(call.verdict.reason)
         record(call, descriptions, functools.partial(_payloads, passes, parts, found, missing))
         known = [
             dataclasses.replace(description, none=one)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ from tb_gradscope.recording.store import cadence, ring
 from tb_gradscope.recording.store.description import Description
 from tb_gradscope.recording.store.recorder import Call, Recorder
 from tb_gradscope.recording.store.sentinel import NOT_ODD, Glance
+from tb_gradscope.recording.store.verdict import Verdict
 
 Payloads = Callable[[], Sequence[Any]]
 
@@ -65,6 +67,8 @@ class Counted:
       spikes: float32 `[variable]` that a sentinel has judged, None without one.
       glance: what a sentinel has still to judge, None for nothing.
       turn: of the cadence, to move on where the call is recorded; None in eager code.
+      verdict: of a sentinel that has judged it, None without one; in eager code only
+        where the call is odd.
     """
 
     recorder: Recorder
@@ -75,6 +79,35 @@ class Counted:
     spikes: Any = None
     glance: Glance | None = None
     turn: ring.Turn | None = None
+    verdict: Verdict | None = None
+
+    def picked(self, reason: Any) -> Counted:
+        """Returns the same call, due also where a sentinel picks it.
+
+        Args:
+          reason: why it is odd, or `NOT_ODD`; in a graph an int64 scalar, or a number.
+        """
+        if tf.is_tensor(reason):
+            is_odd = reason != NOT_ODD
+            return dataclasses.replace(
+                self,
+                due=tf.logical_or(self.due, is_odd),
+                reason=tf.where(is_odd, reason, self.reason),
+            )
+        if reason == NOT_ODD:
+            return self
+        now = step.user_step()
+        now = ring.NO_STEP if now is None else now
+        return dataclasses.replace(self, due=True, reason=reason, step=now)
+
+    def picked_alone(self, reason: Any) -> Counted:
+        """Returns the same call, due only where a sentinel picks it and nothing else does.
+
+        Args:
+          reason: as for `picked`, in a graph.
+        """
+        is_alone = tf.logical_and(reason != NOT_ODD, tf.logical_not(self.due))
+        return dataclasses.replace(self, due=is_alone, reason=reason, turn=None)
 
 
 def observe(
@@ -87,6 +120,7 @@ def observe(
     is_repeat: bool = False,
     gradients: Gradients | None = None,
     early: Callable[[Any], None] | None = None,
+    picked: Any = NOT_ODD,
 ) -> Counted:
     """Counts one call, and records it if it is due: eagerly, or in the graph under construction.
 
@@ -106,10 +140,11 @@ def observe(
         sentinel. A call in which it sees something odd is recorded.
       early: builds what is recorded if the call is due by the cadence, but holds large
         gradients and must not wait for the rest; it gets a bool scalar of the graph.
+      picked: why what it is compared with is odd, so that it is recorded too, or `NOT_ODD`.
 
     Returns:
       The call, for `record` to record more of it; in a graph as it is due by the
-      cadence alone, which needs nothing of the gradients.
+      cadence alone, which needs nothing of the gradients, with the verdict beside it.
     """
     first, *others = descriptions
     if gradients is not None and recorder.has_sentinel:
@@ -129,7 +164,12 @@ def observe(
             gradients.measure_apart(counted.due, None if glance is None else glance.apart)
             if early is not None:
                 early(counted.due)
-    record(looked, descriptions, payloads, tally=tally)
+    if looked.verdict is None:  # its own reason comes first
+        looked = looked.picked(picked)
+    reason = record(looked, descriptions, payloads, tally=tally)
+    if looked.glance is not None:
+        verdict = Verdict(weakref.ref(recorder), reason, looked.glance)
+        counted = dataclasses.replace(counted, verdict=verdict)
     return dataclasses.replace(counted, turn=None)
 
 
@@ -174,7 +214,7 @@ def record(
     payloads: Payloads,
     *,
     tally: Any = None,
-) -> None:
+) -> Any:
     """Records a call if it is due.
 
     Args:
@@ -182,22 +222,25 @@ def record(
       descriptions: as for `observe`.
       payloads: as for `observe`.
       tally: as for `observe`.
+
+    Returns:
+      In a graph, of a call that a sentinel has glanced at: why it is odd, an int64 scalar.
     """
     if in_function():
         with tf.name_scope("gradscope"):
-            _record_in_graph(counted, descriptions, payloads, tally)
-        return
+            return _record_in_graph(counted, descriptions, payloads, tally)
     recorder = counted.recorder
     if tally is not None:
         first = recorder.series(descriptions[0])
         first.tallies = first.tallies + tally
     if not counted.due:
-        return
+        return None
     for description, payload in zip(descriptions, _with_spikes(counted, payloads), strict=True):
         series = recorder.series(description)
         recorder.write(
             series, Call(counted.step, counted.call, counted.reason, series.tallies, payload)
         )
+    return None
 
 
 def _count_in_graph(
@@ -222,7 +265,7 @@ def _count_in_graph(
 
 def _record_in_graph(
     counted: Counted, descriptions: Sequence[Description], payloads: Payloads, tally: Any
-) -> None:
+) -> Any:
     recorder = counted.recorder
     recorder.trace(descriptions, step.user_step_now())
     rings = [_ring(recorder, description) for description in descriptions]
@@ -236,8 +279,10 @@ def _record_in_graph(
             tally,
             turn=counted.turn,
         )
-    else:
-        ring.record_watched(rings, payloads, counted.due, label, counted.glance, turn=counted.turn)
+        return None
+    return ring.record_watched(
+        rings, payloads, counted.due, label, counted.glance, turn=counted.turn
+    )
 
 
 def _with_spikes(counted: Counted, payloads: Payloads) -> Sequence[Any]:
@@ -270,25 +315,19 @@ def look(
             if early is not None:
                 early(glance.apart)
             seen = glance.judge_if_odd()
-            is_odd = seen.reason != NOT_ODD
-            return dataclasses.replace(
-                counted,
-                due=tf.logical_or(counted.due, is_odd),
-                reason=tf.where(is_odd, seen.reason, counted.reason),
-                spikes=seen.spikes,
-            ), seen.nonfinite
+            counted = counted.picked(seen.reason)
+            return dataclasses.replace(counted, spikes=seen.spikes), seen.nonfinite
     recorder = counted.recorder
     if not bool(condition):
         return counted, None
     if recorder.honours_record_if and not bool(internals.should_record_summaries()):
         return counted, None
     seen = recorder.series(description).look(watched, counted.call)
-    counted = dataclasses.replace(counted, spikes=seen.spikes)
+    verdict = None
     if seen.reason != NOT_ODD:
-        now = step.user_step()
-        now = ring.NO_STEP if now is None else now
-        counted = dataclasses.replace(counted, due=True, reason=seen.reason, step=now)
-    return counted, seen.nonfinite
+        verdict = Verdict(weakref.ref(recorder), seen.reason)
+    counted = counted.picked(seen.reason)
+    return dataclasses.replace(counted, spikes=seen.spikes, verdict=verdict), seen.nonfinite
 
 
 def _glance(

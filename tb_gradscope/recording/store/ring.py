@@ -289,7 +289,7 @@ def record(
         ]
         return _put(rings, payloads(), label, tallies, turn)
 
-    _branch(due, put)
+    _branch(due, put, 0)
 
 
 def record_watched(
@@ -299,7 +299,7 @@ def record_watched(
     label: Sequence[Any],
     glance: Glance,
     turn: Turn | None = None,
-) -> None:
+) -> Any:
     """The same where a sentinel has glanced at the call: also if it judges it odd.
 
     Args:
@@ -309,6 +309,9 @@ def record_watched(
       label: as for `record`.
       glance: at the first.
       turn: as for `record`.
+
+    Returns:
+      The reason why it is odd, int64 scalar; `NOT_ODD` where it is not.
     """
 
     def judge() -> Any:
@@ -323,19 +326,21 @@ def record_watched(
             first = tf.concat([first, seen.spikes], 0)
             return _put(rings, [first, *others], [step, call, why], tallies, turn)
 
-        return tf.cond(tf.logical_or(due, is_odd), put, lambda: tf.constant(0, tf.int64))
+        tf.cond(tf.logical_or(due, is_odd), put, lambda: tf.constant(0, tf.int64))
+        return seen.reason
 
-    _branch(tf.logical_or(due, glance.is_odd), judge)
+    return _branch(tf.logical_or(due, glance.is_odd), judge, NOT_ODD)
 
 
-def _branch(condition: Any, function: Callable[[], Any]) -> None:
+def _branch(condition: Any, function: Callable[[], Any], otherwise: int) -> Any:
     # In one function that is not inlined: where nothing is recorded, TensorFlow then
     # passes over one operation rather than over each of the branch.
     branch = tf.function(function, autograph=False, experimental_attributes={"_noinline": True})
-    result = tf.cond(condition, branch, lambda: tf.constant(0, tf.int64))
+    result = tf.cond(condition, branch, lambda: tf.constant(otherwise, tf.int64))
     # One operation takes its inputs on its own device only.
     if is_on_one_device():
         internals.keep_as_one_operation(result, HELD_BYTES)
+    return result
 
 
 def _put(

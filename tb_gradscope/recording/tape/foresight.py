@@ -2,7 +2,7 @@
 
 At the first call from a place nobody knows yet whether it has parts of a sum, so
 that it gets a second tape; from then on those get one that had parts, in calls
-that are expected to be recorded.
+that are expected to be recorded, or in all where a sentinel may pick any of them.
 """
 
 from __future__ import annotations
@@ -40,8 +40,11 @@ def needs_second_tape(recorder: Recorder, where: Hashable) -> bool:
     known: _Known | None = recorder.seen.get(where)
     if known is None:
         return True
-    return known.has_parts and any(
-        cadence.is_due(recorder.counter(name).now(), recorder.every) for name in known.counters
+    return known.has_parts and (
+        recorder.has_sentinel
+        or any(
+            cadence.is_due(recorder.counter(name).now(), recorder.every) for name in known.counters
+        )
     )
 
 

@@ -23,6 +23,7 @@ from tb_gradscope.recording.store.description import Description
 from tb_gradscope.recording.store.labels import label_of
 from tb_gradscope.recording.store.observe import in_function, observe, schema
 from tb_gradscope.recording.store.recorder import Recorder
+from tb_gradscope.recording.store.verdict import Verdicts, remember
 from tb_gradscope.recording.tape import names, place, sources
 from tb_gradscope.recording.tape.losses import CallPaths, Key, TapeLosses, site_of
 from tb_gradscope.recording.tape.origins import ORIGINS, Origin, Taken
@@ -115,7 +116,9 @@ def observe_gradients(
         is_repeat=is_repeat,
         gradients=measured,
         early=functools.partial(compared.measure_apart, measured.apart),
+        picked=Verdicts(recorder, [each for one in others for each in one.alive()]).reason,
     )
+    remember(gradients, call.verdict)
     if parts is not None:
         for each, part in parts.record(call, description, found, none):
             if any(each.none):

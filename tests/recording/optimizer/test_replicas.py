@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 import tb_gradscope as gs
-from tb_gradscope.format.statistics import Statistic
+from tb_gradscope.format.statistics import State, Statistic
 from tests import versions
+from tests.recording.optimizer import replicas
 
 ROOT = Path(__file__).parents[3]
 
@@ -42,7 +43,7 @@ def recording(trained, name):
     return run
 
 
-@pytest.mark.parametrize("name", ["sgd", "clipped", "scaled"])
+@pytest.mark.parametrize("name", ["sgd", "clipped", "scaled", "odd", "odd clipped"])
 def test_training_is_the_same_to_the_last_bit(name, trained):
     plain, watched = trained[1][name]
     assert plain == watched
@@ -96,3 +97,15 @@ def test_with_a_loss_scale_each_replica_has_a_row(trained):
     norms = [found[replica].values[0, 0, Statistic.NORM] for replica in (0, 1)]
     np.testing.assert_allclose(norms, [3, 4], rtol=1e-6)
     assert found[0].applied.tolist() == found[1].applied.tolist() == [1, 2, 3]
+
+
+@pytest.mark.parametrize("name", ["odd", "odd clipped"])
+def test_what_is_odd_in_another_replica_is_seen_in_the_sum(name, trained):
+    run = recording(trained, name)
+    if versions.SUMS_OVER_REPLICAS:
+        (optimizer,) = run.optimizers
+        assert optimizer.steps.tolist() == [0, replicas.ODD]
+        assert optimizer.values[:, 0, Statistic.STATE].tolist() == [State.OK, State.NAN]
+        assert np.isnan(optimizer.update_norms[1, 0])
+    clips = {clip.label.replica: clip.steps.tolist() for clip in run.clips}
+    assert clips == ({} if name == "odd" else {0: [0], 1: [0, replicas.ODD]})

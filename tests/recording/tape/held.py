@@ -1,7 +1,7 @@
 """Trains 320 MB of weights and says how much memory it took at most: `held.py HOW LOGDIR`.
 
-HOW is "plain", or what of ours is there: "tape", "sentinel", "optimizer", joined by "+". No
-step is recorded, not even the first.
+HOW is "plain", or what of ours is there: "tape", "sentinel", "optimizer"; and "clip" where
+gradients are clipped by the norm of all; joined by "+". No step is recorded, not even the first.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ def train(how, logdir):
     variables = [tf.Variable(tf.random.normal([WIDTH, WIDTH], stddev=0.02)) for _ in range(LAYERS)]
     optimizer = keras.optimizers.SGD(0.01)
     optimizer.build(variables)
+    clip = gs.clip_by_global_norm if "tape" in how else tf.clip_by_global_norm
     tape_of = gs.GradientTape if "tape" in how else tf.GradientTape
 
     @tf.function
@@ -33,10 +34,13 @@ def train(how, logdir):
             for variable in variables:
                 hidden = tf.tanh(hidden @ variable)
             loss = tf.reduce_mean(hidden**2)
-        optimizer.apply(tape.gradient(loss, variables), variables)
+        gradients = tape.gradient(loss, variables)
+        if "clip" in how:
+            gradients, _ = clip(gradients, 1.0)
+        optimizer.apply(gradients, variables)
 
     with contextlib.ExitStack() as stack:
-        if how != ["plain"]:
+        if "plain" not in how:
             recorder = gs.record(logdir, sentinel="sentinel" in how, on_error="raise")
             recorder._every = cadence.OFF
             stack.enter_context(recorder)

@@ -1,0 +1,308 @@
+"""A step that only the sentinel picks holds what `every=1` would have recorded of it."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tb_gradscope as gs
+from tb_gradscope.format.record import is_absent
+from tb_gradscope.format.statistics import Statistic
+
+ODD, STEPS = 37, 42
+LARGE, SMALL = [1100, 2000], [300]  # 8.8 MB and 1.2 kB of float32
+WAYS = {"eager": None, "graph": {}, "xla": {"jit_compile": True}}
+everywhere = pytest.mark.parametrize("way", WAYS)
+odd_ways = pytest.mark.parametrize("value", [np.nan, 1e5], ids=["nan", "spike"])
+
+
+class Training:
+    """Gradients are what is fed, times a pattern."""
+
+    def __init__(self, shapes=((3,), (2, 2)), **options):
+        random = np.random.default_rng(5)
+        self.variables = [
+            tf.Variable(random.normal(size=shape).astype(np.float32), name=f"v{number}")
+            for number, shape in enumerate(shapes)
+        ]
+        self.patterns = [
+            tf.constant(random.normal(size=v.shape), tf.float32) for v in self.variables
+        ]
+        self.optimizer = gs.watch_optimizer(keras.optimizers.SGD(0.1, **options), name="sgd")
+        self.optimizer.build(self.variables)
+
+    def terms(self, factors):
+        each = zip(self.variables, self.patterns, tf.unstack(factors), strict=True)
+        return [tf.reduce_sum(variable * pattern) * factor for variable, pattern, factor in each]
+
+    def gradients(self, factors):
+        with gs.GradientTape() as tape:
+            loss = tf.add_n(self.terms(factors))
+        return tape.gradient(loss, self.variables)
+
+    def apply(self, gradients):
+        self.optimizer.apply(gradients, self.variables)
+
+
+def recorded(logdir, every, make, way, value=np.nan, **record):
+    """The run of a training whose second gradient is fed a value at the step `ODD`."""
+    with gs.record(logdir, every=every, on_error="raise", **record):
+        training, step = make()
+        run = step if WAYS[way] is None else tf.function(step, **WAYS[way])
+        factors = np.ones([STEPS, len(training.variables)], np.float32)
+        factors[ODD, 1] = value
+        for each in factors:
+            run(tf.constant(each))
+    (run,) = gs.load(logdir).runs.values()
+    return run
+
+
+NUMBERS = {
+    "losses": ["values", "loss_values", "loss_scales"],
+    "clips": ["norms", "threshold", "norm_before", "norm_after", "scale"],
+    "optimizers": ["values", "update_norms", "loss_scales", "learning_rates"],
+    "cosines": ["cosines"],
+}
+
+
+def row(series, kind, step):
+    """All numbers of a series at a step."""
+    (record,) = np.flatnonzero(series.steps == step)
+    return {name: getattr(series, name)[record] for name in NUMBERS[kind]}
+
+
+def assert_in_full(tmp_path, make, way, value=np.nan, **expected):
+    """Compares with `every=1`; `expected` are the numbers of series of each kind."""
+    whole = recorded(tmp_path / "whole", 1, make, way, value)
+    picked = recorded(tmp_path / "picked", 1000, make, way, value)
+    counts = {kind: len(getattr(picked, kind)) for kind in NUMBERS}
+    assert counts == dict.fromkeys(NUMBERS, 0) | {"losses": 1} | expected
+    for kind in NUMBERS:
+        for one, all_of_it in zip(getattr(picked, kind), getattr(whole, kind), strict=True):
+            assert ODD in one.steps, (kind, one)
+            assert len(one.steps) < 6, (kind, one)
+            numbers = row(one, kind, ODD)
+            for name, value in row(all_of_it, kind, ODD).items():
+                np.testing.assert_allclose(numbers[name], value, rtol=1e-5, err_msg=name)
+
+
+CLIPPINGS = [{}, {"clipnorm": 0.5}, {"global_clipnorm": 0.5}, {"clipvalue": 0.2}]
+
+
+@everywhere
+@odd_ways
+@pytest.mark.parametrize("clipping", CLIPPINGS, ids=lambda each: next(iter(each), "unclipped"))
+def test_an_optimizer_and_its_own_clipping(clipping, way, value, tmp_path):
+    def make():
+        training = Training(**clipping)
+        return training, lambda factors: training.apply(training.gradients(factors))
+
+    assert_in_full(tmp_path, make, way, value, optimizers=1, clips=len(clipping))
+
+
+def record_halves(gradients):
+    halves = [gradient / 2 for gradient in gradients]
+    gs.record_clipping(gradients, halves, name="halves", threshold=1.0)
+    return halves
+
+
+CLIPPERS = {
+    "global": lambda gradients: gs.clip_by_global_norm(gradients, 0.5)[0],
+    "norm": lambda gradients: [gs.clip_by_norm(gradient, 0.5) for gradient in gradients],
+    "value": lambda gradients: [gs.clip_by_value(g, -0.1, 0.1) for g in gradients],
+    "custom": record_halves,
+}
+
+
+@everywhere
+@pytest.mark.parametrize("clipper", CLIPPERS)
+def test_clip_functions_and_what_they_hand_on(clipper, way, tmp_path):
+    clip = CLIPPERS[clipper]
+
+    def make():
+        training = Training()
+        return training, lambda factors: training.apply(clip(training.gradients(factors)))
+
+    assert_in_full(tmp_path, make, way, optimizers=1, clips=1)
+
+
+@everywhere
+def test_a_tape_in_a_function_inside_of_another(way, tmp_path):
+    """Out there nothing is known of what the sentinel saw in here: it looks again."""
+
+    def make():
+        training = Training(clipnorm=0.5)
+        gradients = tf.function(training.gradients)
+        return training, lambda factors: training.apply(gradients(factors))
+
+    assert_in_full(tmp_path, make, way, optimizers=1, clips=1)
+
+
+@pytest.mark.parametrize("way", ["graph", "xla"])
+def test_an_update_on_a_condition(way, tmp_path):
+    def make():
+        training = Training(clipnorm=0.5)
+
+        def step(factors):
+            gradients = training.gradients(factors)
+            if tf.reduce_sum(factors) != 0:
+                training.apply(gradients)
+
+        return training, step
+
+    assert_in_full(tmp_path, make, way, optimizers=1, clips=1)
+
+
+@everywhere
+@odd_ways
+def test_parts_of_a_sum_and_their_cosines(way, value, tmp_path):
+    def make():
+        training = Training()
+
+        def step(factors):
+            with gs.GradientTape() as tape:
+                first, second = training.terms(factors)
+                losses = {"first": first + 0.1 * second, "second": second * second}
+            training.apply(tape.gradient(losses, training.variables))
+
+        return training, step
+
+    assert_in_full(tmp_path, make, way, value, losses=3, cosines=1, optimizers=1)
+
+
+@everywhere
+def test_a_loss_that_is_compared_with_one_that_is_odd(way, tmp_path):
+    def make():
+        training = Training()
+
+        def step(factors):
+            with gs.GradientTape(persistent=True) as tape:
+                odd = tf.add_n(training.terms(factors))
+                well = tf.add_n(training.terms(tf.ones_like(factors)))
+            gradients = [tape.gradient(loss, training.variables) for loss in (odd, well)]
+            del tape
+            return gradients
+
+        return training, step
+
+    assert_in_full(tmp_path, make, way, losses=2, cosines=1)
+
+
+@pytest.mark.parametrize("options", [{}, {"run_eagerly": True}, {"jit_compile": True}], ids=str)
+def test_fit(options, tmp_path):
+    def fitted(name, every):
+        keras.utils.set_random_seed(3)
+        inputs = keras.Input([3])
+        shared = keras.layers.Dense(4)(inputs)
+        outputs = {each: keras.layers.Dense(1, name=each)(shared) for each in ("a", "b")}
+        model = keras.Model(inputs, outputs)
+        optimizer = keras.optimizers.SGD(0.01, global_clipnorm=0.5)
+        model.compile(optimizer, loss={"a": "mse", "b": "mse"}, **options)
+        x = np.random.default_rng(2).normal(size=[4 * STEPS, 3]).astype(np.float32)
+        y = {"a": x[:, :1], "b": x[:, 1:2].copy()}
+        y["b"][4 * ODD] = np.nan
+        callback = gs.KerasCallback(tmp_path / name, every=every)
+        model.fit(x, y, 4, shuffle=False, verbose=0, callbacks=[callback])
+        (run,) = gs.load(tmp_path / name).runs.values()
+        return run
+
+    whole, picked = fitted("whole", 1), fitted("picked", 1000)
+    assert [len(getattr(picked, kind)) for kind in NUMBERS] == [3, 1, 1, 1]
+    for kind, numbers in NUMBERS.items():
+        for one, all_of_it in zip(getattr(picked, kind), getattr(whole, kind), strict=True):
+            assert one.steps.tolist()[:2] == [0, ODD]
+            expected = row(all_of_it, kind, ODD)
+            for name in numbers:
+                np.testing.assert_allclose(row(one, kind, ODD)[name], expected[name], rtol=1e-5)
+
+
+def test_gradients_of_several_batches(tmp_path):
+    """The second of four is odd: the update that is made of all of them."""
+
+    def make():
+        training = Training(clipnorm=0.5, gradient_accumulation_steps=4)
+        return training, lambda factors: training.apply(training.gradients(factors))
+
+    whole = recorded(tmp_path / "whole", 1, make, "graph")
+    picked = recorded(tmp_path / "picked", 1000, make, "graph")
+    update = ODD - ODD % 4 + 3
+    for kind in ("optimizers", "clips"):
+        (one,), (all_of_it,) = getattr(picked, kind), getattr(whole, kind)
+        assert one.steps.tolist() == [3, update]
+        for name, value in row(all_of_it, kind, update).items():
+            np.testing.assert_allclose(row(one, kind, update)[name], value, rtol=1e-5)
+
+
+def clip_all(gradients):
+    return gs.clip_by_global_norm(gradients, 500.0)[0]
+
+
+LARGE_ONES = {
+    "unclipped": ({}, list, 0),
+    "clipnorm": ({"clipnorm": 500.0}, list, 1),
+    "global_clipnorm": ({"global_clipnorm": 500.0}, list, 1),
+    "clip_by_global_norm": ({}, clip_all, 1),
+}
+
+
+@pytest.mark.parametrize("way", ["graph", "xla"])
+@pytest.mark.parametrize("case", LARGE_ONES)
+def test_large_gradients(case, way, tmp_path):
+    """Norms and clipping are known, and all of what is odd; not the updates of the large."""
+    options, clip, sites = LARGE_ONES[case]
+
+    def make():
+        training = Training(shapes=[LARGE, LARGE, LARGE, SMALL], **options)
+        return training, lambda factors: training.apply(clip(training.gradients(factors)))
+
+    whole = recorded(tmp_path / "whole", 1, make, way, 1e5)
+    picked = recorded(tmp_path / "picked", 1000, make, way, 1e5)
+    (optimizer,), (every_step,) = picked.optimizers, whole.optimizers
+    assert optimizer.steps.tolist() == [0, ODD]
+    values, norm = optimizer.values[1], Statistic.NORM
+    np.testing.assert_allclose(values[:, norm], every_step.values[ODD, :, norm], rtol=1e-4)
+    np.testing.assert_allclose(
+        values[[1, 3], : Statistic.VARIABLE_NORM],
+        every_step.values[ODD, [1, 3], : Statistic.VARIABLE_NORM],
+        rtol=1e-4,
+    )
+    assert is_absent(values[:, Statistic.MAX_ABS]).tolist() == [True, False, True, False]
+    assert np.isnan(optimizer.update_norms[1]).tolist() == [True, True, True, False]
+    assert len(picked.clips) == sites
+    for clip_site, all_of_it in zip(picked.clips, whole.clips, strict=True):
+        assert clip_site.steps.tolist() == [0, ODD]
+        numbers = row(clip_site, "clips", ODD)
+        for name, value in row(all_of_it, "clips", ODD).items():
+            np.testing.assert_allclose(numbers[name], value, rtol=1e-4, err_msg=name)
+
+
+LEFT_OUT = {  # what is left out, and the steps of the optimizer and of the clip site
+    "clipvalue": ({"clipvalue": 2.0}, list, [0, ODD], [0]),
+    "clip_by_value": (
+        {},
+        lambda all_: [gs.clip_by_value(g, -2.0, 2.0) for g in all_],
+        [0],
+        [0, ODD],
+    ),
+    "clip_by_norm": ({}, lambda all_: [gs.clip_by_norm(g, 500.0) for g in all_], [0], [0, ODD]),
+}
+
+
+@pytest.mark.parametrize("case", LEFT_OUT)
+def test_what_is_not_known_of_large_gradients(case, tmp_path):
+    """What became of single elements, and of those that are clipped one by one."""
+    options, clip, updates, clips = LEFT_OUT[case]
+
+    def make():
+        training = Training(shapes=[LARGE, LARGE, LARGE, SMALL], **options)
+        return training, lambda factors: training.apply(clip(training.gradients(factors)))
+
+    picked = recorded(tmp_path, 1000, make, "graph", 1e5)
+    assert picked.losses[0].steps.tolist() == [0, ODD]
+    assert picked.optimizers[0].steps.tolist() == updates
+    (site,) = picked.clips
+    assert site.steps.tolist() == clips
+    for of_large in site.norms[1:, :3]:
+        assert np.isnan(of_large).all()
