@@ -13,9 +13,10 @@ from tb_gradscope.format import messages
 from tb_gradscope.recording.distribution.replica import replica_here
 from tb_gradscope.recording.failure import say_once
 from tb_gradscope.recording.measure.numbers import norm
+from tb_gradscope.recording.store.counted import count, in_function
 from tb_gradscope.recording.store.description import NONE_MARK, Description
 from tb_gradscope.recording.store.labels import is_elsewhere, label_of_clipped
-from tb_gradscope.recording.store.observe import count, in_function, record, schema
+from tb_gradscope.recording.store.observe import record, schema
 from tb_gradscope.recording.store.recorder import Recorder
 from tb_gradscope.recording.store.verdict import Verdicts, pass_on
 from tb_gradscope.recording.tape import place, sources

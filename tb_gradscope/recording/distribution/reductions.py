@@ -23,9 +23,10 @@ from tb_gradscope.recording.failure import contained
 from tb_gradscope.recording.measure.gradients import Gradients
 from tb_gradscope.recording.measure.loss_value import with_loss
 from tb_gradscope.recording.store import labels
+from tb_gradscope.recording.store.counted import in_function
 from tb_gradscope.recording.store.description import Description
 from tb_gradscope.recording.store.destination import current
-from tb_gradscope.recording.store.observe import in_function, observe, schema
+from tb_gradscope.recording.store.observe import observe, schema
 from tb_gradscope.recording.store.verdict import remember
 from tb_gradscope.recording.tape import place
 from tb_gradscope.recording.tape.origins import ORIGINS, Origin, Taken

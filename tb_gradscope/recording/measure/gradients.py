@@ -50,6 +50,11 @@ def apart_of(gradients: Sequence[Any]) -> tuple[int, ...]:
     return tuple(sorted(apart))
 
 
+def are_large(gradients: Sequence[Any]) -> bool:
+    """Tells whether some may not wait for the others on steps that are not recorded."""
+    return not tf.executing_eagerly() and bool(apart_of(gradients))
+
+
 def _bytes_of(tensor: Any) -> float:
     count = tensor.shape.num_elements()
     return float("inf") if count is None else count * tensor.dtype.size

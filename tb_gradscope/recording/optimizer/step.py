@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,30 +12,27 @@ import tensorflow as tf
 
 from tb_gradscope.format import messages
 from tb_gradscope.format.statistics import STATISTIC_COUNT, Statistic
-from tb_gradscope.recording import internals
-from tb_gradscope.recording.clipping.clips import as_tensor, tape_recorder
-from tb_gradscope.recording.failure import contained
+from tb_gradscope.recording.clipping.clips import as_tensor
 from tb_gradscope.recording.measure.alone import (
     are_finite,
     norm_alone,
     row_if,
     unseen,
 )
-from tb_gradscope.recording.measure.gradients import apart_of
+from tb_gradscope.recording.measure.gradients import apart_of, are_large
 from tb_gradscope.recording.measure.order import in_order
 from tb_gradscope.recording.measure.squares import Watched
 from tb_gradscope.recording.measure.statistics import gradient_row
 from tb_gradscope.recording.optimizer import internals as keras
 from tb_gradscope.recording.optimizer.numbers import own_clip_payload
 from tb_gradscope.recording.optimizer.scaling import unscaled
-from tb_gradscope.recording.optimizer.series import Optimizer, Recognised, recognised
+from tb_gradscope.recording.optimizer.series import Optimizer, Recognised
 from tb_gradscope.recording.optimizer.taken import Taken, TakenApart, Wanted
+from tb_gradscope.recording.store.counted import Counted
 from tb_gradscope.recording.store.description import Description
-from tb_gradscope.recording.store.destination import current
-from tb_gradscope.recording.store.observe import Counted, count, in_function, look, record
+from tb_gradscope.recording.store.observe import look, record
 from tb_gradscope.recording.store.recorder import Recorder
 from tb_gradscope.recording.store.verdict import Verdicts
-from tb_gradscope.recording.tape.origins import ORIGINS
 
 _ONE_UPDATE = np.array([1, 0], np.int64)
 
@@ -65,7 +62,7 @@ class Step:
         self._by_cadence, self._waits_for_sentinel = counted.due, False
         # Keras reduces over the replicas after it has clipped: another verdict, and a record
         # of its own.
-        self._waits_for_reduced = one.is_reduced and not _are_large(gradients)
+        self._waits_for_reduced = one.is_reduced and not are_large(gradients)
         self._updated = counted
         self._reduced: Taken | None = None
         self.has_reached = False
@@ -270,90 +267,5 @@ class Step:
         )
 
 
-def begin(watched: Hashable, outer: Any, name: str, grads: Any, variables: Any) -> Step | None:
-    """Counts a step that is about to be made; returns None where nothing is recorded.
-
-    Args:
-      watched: stands for the optimizer.
-      outer: what the program applies.
-      name: of the optimizer, as far as it is free.
-      grads: as given to `apply`.
-      variables: as given to `apply`.
-    """
-    if variables is None:
-        variables = keras.variables_of(outer)
-    if not isinstance(grads, list | tuple) or not isinstance(variables, list | tuple):
-        return None  # Keras says what is wrong, or reads what can be read but once
-    pairs = [
-        pair for pair in zip(grads, variables, strict=False) if not keras.is_overwritten(pair[1])
-    ]
-    gradients, found = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
-    recorder = current(tape_recorder(gradients))
-    if recorder is None or all(gradient is None for gradient in gradients):
-        return None
-    with contained("recording an optimizer", recorder.on_error), internals.stop_recording():
-        in_function()  # raises where nothing can be recorded
-        optimizer = Optimizer.of(outer)
-        one = recognised(recorder, watched, optimizer, name, gradients, found)
-        return _counted(recorder, optimizer, one, gradients, found)
-    return None
-
-
-def _counted(
-    recorder: Recorder,
-    optimizer: Optimizer,
-    one: Recognised,
-    gradients: list[Any],
-    variables: list[Any],
-) -> Step | None:
-    if not one.descriptions:
-        return None
-    taken = keras.applications(optimizer.inner)
-    is_update: Any = True
-    if optimizer.accumulation > 1:
-        if taken is None:
-            raise NotImplementedError("this Keras does not count micro-batches where it used to")
-        is_update = tf.equal((taken + 1) % optimizer.accumulation, 0)
-    # The gradients of a tape of ours were looked at where they were taken. What is made of
-    # several of them, or has a loss scale in it, is something else.
-    is_as_taken = optimizer.accumulation == 1 and not optimizer.may_skip
-    verdicts = Verdicts(recorder, gradients if is_as_taken else [None] * len(gradients))
-    if one.is_reduced:  # and is something else again if it is clipped before
-        were_looked_at = _are_large(gradients) or (
-            one.clip is None and _were_looked_at(gradients, verdicts)
-        )
-    else:
-        were_looked_at = is_as_taken and _were_looked_at(gradients, verdicts)
-    descriptions = one.descriptions
-    if one.update is not None and recorder.has_sentinel and not were_looked_at:
-        descriptions[0] = descriptions[0].with_sentinel
-    counted = count(
-        recorder,
-        descriptions[0],
-        descriptions[0].none,
-        condition=is_update,
-        calls_to_one=optimizer.accumulation,
-    )
-    step = Step(
-        optimizer, one, descriptions, gradients, variables, counted, taken, is_update, verdicts
-    )
-    # What accumulates gradients is made by the first step.
-    if optimizer.accumulation == 1 or optimizer.inner.built:
-        step.reach()
-    return step
-
-
 def _all_made(payloads: Sequence[Callable[[], Any]]) -> list[Any]:
     return [payload() for payload in payloads]
-
-
-def _are_large(gradients: Sequence[Any]) -> bool:
-    """Tells whether gradients may not wait for each other on steps that are not recorded."""
-    return not tf.executing_eagerly() and bool(apart_of(gradients))
-
-
-def _were_looked_at(gradients: Sequence[Any], verdicts: Verdicts) -> bool:
-    """Tells whether a sentinel has looked at all gradients; eager ones have a verdict if odd."""
-    if not tf.executing_eagerly():
-        return verdicts.are_all_known
-    return all(gradient is None or ORIGINS.of(gradient) is not None for gradient in gradients)

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from tb_gradscope.recording import internals
 from tb_gradscope.recording.failure import contained, say_once
 from tb_gradscope.recording.optimizer import internals as keras
-from tb_gradscope.recording.optimizer import step as optimizer_step
+from tb_gradscope.recording.optimizer.begin import begin
 from tb_gradscope.recording.optimizer.hooks import hook
 from tb_gradscope.recording.optimizer.micro_batches import remember_accumulated
 from tb_gradscope.recording.optimizer.scaling import remember_scale
@@ -149,7 +149,7 @@ class Watch:
     def _before(self, optimizer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if self._is_outer(optimizer):
             grads, variables = _given(*args, **kwargs)
-            self._here.step = optimizer_step.begin(self, optimizer, self.name, grads, variables)
+            self._here.step = begin(self, optimizer, self.name, grads, variables)
 
     def _after(self, optimizer: Any, result: Any, prepared: Any) -> None:
         if not self._is_outer(optimizer):

@@ -23,8 +23,9 @@ from tb_gradscope.recording.measure.statistics import gradient_statistics
 from tb_gradscope.recording.optimizer.scaling import scale_of, unscaled
 from tb_gradscope.recording.parts.mirror import Mirror
 from tb_gradscope.recording.parts.passes import NoPassError, Passes, Target
+from tb_gradscope.recording.store.counted import Counted
 from tb_gradscope.recording.store.description import Description
-from tb_gradscope.recording.store.observe import Counted, record
+from tb_gradscope.recording.store.observe import record
 from tb_gradscope.recording.store.recorder import Recorder
 from tb_gradscope.recording.tape.losses import Key
 from tb_gradscope.recording.why import lines

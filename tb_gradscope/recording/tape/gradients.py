@@ -19,9 +19,10 @@ from tb_gradscope.recording.optimizer.scaling import scale_of
 from tb_gradscope.recording.parts.companions import companions_of
 from tb_gradscope.recording.parts.comparison import compare
 from tb_gradscope.recording.parts.parts_of_sum import Sum
+from tb_gradscope.recording.store.counted import in_function
 from tb_gradscope.recording.store.description import Description
 from tb_gradscope.recording.store.labels import label_of
-from tb_gradscope.recording.store.observe import in_function, observe, schema
+from tb_gradscope.recording.store.observe import observe, schema
 from tb_gradscope.recording.store.recorder import Recorder
 from tb_gradscope.recording.store.verdict import Verdicts, remember
 from tb_gradscope.recording.tape import names, place, sources

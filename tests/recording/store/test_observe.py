@@ -10,8 +10,9 @@ import tb_gradscope as gs
 from tb_gradscope.format import messages
 from tb_gradscope.format.statistics import STATISTIC_COUNT, Reason, State, Statistic
 from tb_gradscope.recording.measure.gradients import Gradients
+from tb_gradscope.recording.store.counted import count
 from tb_gradscope.recording.store.description import ABSENT_MARK, Description
-from tb_gradscope.recording.store.observe import count, observe, record, schema
+from tb_gradscope.recording.store.observe import observe, record, schema
 
 in_both = pytest.mark.parametrize("in_function", [False, True], ids=["eager", "graph"])
 KINDS = messages.Schema
