@@ -13,7 +13,7 @@ import tensorflow as tf
 _ORDINARY = "plain again off never sentinel every100 every10 every1 scalars histograms"
 ALL = tuple(_ORDINARY.split())
 OURS = ("plain", "again", "sentinel", "every10", "every1")
-OPTIMIZER = ("optimizer10", "optimizer1")
+OPTIMIZER = ("optimizer_sentinel", "optimizer10", "optimizer1")
 FIT = ("plain", "again", "callback10", "callback1")
 
 _SEED = 7

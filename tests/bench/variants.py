@@ -79,6 +79,13 @@ VARIANTS = (
     Variant("every1", "ours, every=1", 1, ours=True),
     Variant(SCALARS, "scalar(norm) per variable", 1, write=_write_norms),
     Variant("histograms", "histogram per variable", 1, write=_write_histograms, share=0.2),
+    Variant(
+        "optimizer_sentinel",
+        "ours, watch_optimizer, the sentinel alone",
+        NEVER,
+        ours=True,
+        watches_optimizer=True,
+    ),
     Variant("optimizer10", "ours, watch_optimizer, every=10", 10, True, watches_optimizer=True),
     Variant("optimizer1", "ours, watch_optimizer, every=1", 1, True, watches_optimizer=True),
     Variant("callback10", "KerasCallback(every=10)", 10, ours=True),
