@@ -15,7 +15,7 @@ from typing import Any
 import tensorflow as tf
 
 from tb_gradscope.diagnose.finding import Finding, Severity
-from tb_gradscope.recording import internals
+from tb_gradscope.recording import internals, step
 from tb_gradscope.recording.distribution.worker import directory_of_this_worker
 from tb_gradscope.recording.failure import contained, say_once
 from tb_gradscope.recording.store import cadence
@@ -32,6 +32,7 @@ _here: contextvars.ContextVar[tuple[Recorder, ...]] = contextvars.ContextVar(
 )
 _everywhere: list[DirectoryRecorder] = []
 _opened: dict[str, int] = {}
+_recorded_into: set[str] = set()
 
 
 def record(
@@ -144,6 +145,7 @@ class DirectoryRecorder(Recorder):
                 "directory. Training goes on."
             )
         else:
+            self._warn_if_steps_begin_again()
             with contained(f"opening an event file in {self.logdir!r}", self.on_error):
                 self.open()
         self._entered_in = threading.get_ident()
@@ -166,11 +168,23 @@ class DirectoryRecorder(Recorder):
         was_recording = self.is_recording
         with contained(f"closing the event file in {self.logdir!r}", self.on_error):
             self.close()
+        if self.has_recorded:
+            _recorded_into.add(os.path.abspath(self.logdir))
         if error is None and was_recording and not self.has_recorded and self.warns_if_empty:
             say_once(
                 f"gs.record({self.logdir!r}) recorded nothing: no gradient() of a gs.GradientTape "
                 "and no clip function was called in it. A tf.function records where it was first "
                 "traced: was it called before?"
+            )
+
+    def _warn_if_steps_begin_again(self) -> None:
+        is_same = os.path.abspath(self.logdir) in _recorded_into and not self.has_recorded
+        if is_same and not step.is_users():
+            say_once(
+                f"gs.record({self.logdir!r}): this process has recorded into that directory "
+                "already. Steps are counted from 0 again, and what was recorded before is no "
+                "longer shown from there on. To go on, keep what gs.record returned and enter it "
+                "again; for another training, name another directory."
             )
 
     def open(self) -> None:

@@ -123,6 +123,32 @@ def test_a_recorder_entered_again_goes_on(in_function, logdir):
     assert one_run(logdir) == [0, 1, 2, 3, 4]
 
 
+@in_both
+def test_another_recorder_of_the_same_directory_is_warned_of(in_function, logdir):
+    step, recorder = Step(in_function), gs.record(logdir, every=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for _ in range(2):  # goes on
+            with recorder:
+                step.times(1)
+    expected = pytest.warns(gs.GradscopeWarning, match="Steps are counted from 0 again")
+    with expected, gs.record(logdir, every=1):
+        step.times(1)
+    assert one_run(logdir) == [0]
+
+
+def test_the_users_own_steps_do_not_begin_again(logdir):
+    step = Step()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for number in range(2):
+            tf.summary.experimental.set_step(number)
+            with gs.record(logdir, every=1):
+                step.times(1)
+    tf.summary.experimental.set_step(None)
+    assert one_run(logdir) == [0, 1]
+
+
 def test_entered_twice_at_once(logdir):
     recorder = gs.record(logdir)
     with recorder, pytest.raises(RuntimeError, match="is entered already"):
