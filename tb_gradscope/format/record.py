@@ -212,6 +212,8 @@ def decode_stack(stack: Floats) -> Floats:
         values[record, row] = np.nan
         values[record, row, Statistic.VARIABLE_NORM] = variable_norms
     values[:, :, Statistic.STATE] = states
+    is_empty = (norms == _TINY) & (values[:, :, Statistic.MAX_ABS] == 0)
+    values[:, :, Statistic.NORM][is_empty] = 0
     tail = stack[:, end : end + broken * _BROKEN].reshape(len(stack), broken, _BROKEN)
     index = indices("gradient record", tail[:, :, 0], rows)
     records = np.arange(len(stack))[:, None]

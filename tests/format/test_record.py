@@ -74,6 +74,15 @@ def test_numbers_that_broken_elements_are_counted_by_may_be_large():
     assert decoded.values[0, NOT_STORED].tolist() == [np.float32(5e9), 7]
 
 
+def test_the_norm_of_an_empty_gradient_is_zero_and_its_state_is_well():
+    one = record([State.OK] * 2)
+    one.values[0, [Statistic.NORM, Statistic.MAX_ABS]] = 0
+    one.values[1, [Statistic.NORM, Statistic.MAX_ABS]] = 2
+    decoded = decode_gradient(encode_gradient(one)).values
+    assert decoded[:, Statistic.STATE].tolist() == [State.OK, State.OK]
+    assert decoded[:, Statistic.NORM].tolist() == [0.0, 2.0]
+
+
 @pytest.mark.parametrize(
     ("norm", "stored"), [(1e-60, 1e-45), (0.0, 1e-45), (1e60, np.finfo(np.float32).max)]
 )

@@ -140,13 +140,13 @@ class Live:
         spreading = [one for one in errors if one.kind in _SPREADING]
         for finding in errors:
             if finding not in spreading:
-                _LOGGER.error("%s %s", said(finding), finding.advice)
+                _LOGGER.error("tb_gradscope: %s %s", said(finding), finding.advice)
         if spreading and not self._has_logged_spreading:
             self._has_logged_spreading = True
             first = spreading[0]
             others = {str(one.loss): None for one in spreading if one.loss != first.loss}
             too = f" So is that of {', '.join(others)}." if others else ""
-            _LOGGER.error("%s%s %s", said(first), too, first.advice)
+            _LOGGER.error("tb_gradscope: %s%s %s", said(first), too, first.advice)
 
     def _stop(self, finding: Finding) -> None:
         is_meant = self._stop_on in SEVERITIES[SEVERITIES.index(finding.severity) :]

@@ -52,7 +52,9 @@ def test_a_fit_that_breaks_is_ended_in_that_epoch(options, tmp_path, said):
     assert (told.severity, told.loss, told.span.first) == ("error", "error", 1)
     (first, error), (second, end) = said()
     assert (first, second) == ("ERROR", "WARNING")
-    assert error.startswith("The gradient of error is not finite: first NaN at step 1, in all 2")
+    assert error.startswith(
+        "tb_gradscope: The gradient of error is not finite: first NaN at step 1, in all 2"
+    )
     where = f"[{models.__file__}:"
     assert where in error
     assert end.startswith(
