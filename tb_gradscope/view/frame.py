@@ -38,9 +38,14 @@ class History:
         recorded. Columns: `run`, `loss`, `variable`, `step`, `wall_time` (seconds since
         the epoch), `state` ("ok", "none", "zero", "nan" or "inf"), the statistics,
         which are NaN where the gradient was None or they were not measured (see
-        `Statistic`), and which gradient it is: `part_of` (the loss that this one
-        is a summand of, or ""), `stage`, `batch`, `replicas`, `replica` (see `Label`),
-        `loss_scale` and `reason` (see `Reason`).
+        `Statistic`), `part_of` (the loss that this one is a summand of, or ""),
+        `loss_scale`, `loss_value` and `reason` (see `Reason`).
+
+        `"clips"` has a row for each clip site, variable and step recorded: `run`, `clip`,
+        `variable`, `step`, `wall_time`, `norm_before` and `norm_after` of that gradient
+        (NaN for None), and of the site as a whole `method`, `threshold`,
+        `whole_norm_before`, `whole_norm_after`, `scale`, `calls`, `clipped` and
+        `nonfinite` (so far), `after` (the clip site before it, or "").
 
         `"optimizers"` has a row for each optimizer, variable and step recorded: `run`,
         `optimizer`, `variable`, `step`, `wall_time`, `state` and `gradient_norm` of what
@@ -49,7 +54,10 @@ class History:
         `applied` and `skipped` (updates so far).
 
         `"cosines"` has a row for each pair of losses, variable and step recorded: `run`,
-        `loss`, `other_loss`, `variable`, `step`, `cosine`, `batch`, `replicas`, `replica`.
+        `loss`, `other_loss`, `variable`, `step`, `cosine`.
+
+        All say which gradient it is: `stage`, `batch`, `replicas`, `replica`, `reduction`,
+        and `clipped_by`, the clip site it came through before it was reduced; see `Label`.
 
         Args:
           table: which one.

@@ -10,21 +10,21 @@ import numpy.typing as npt
 
 from tb_gradscope.format.errors import GradscopeError
 from tb_gradscope.format.history import (
-    CosineHistory,
     Label,
     LossHistory,
     OptimizerHistory,
     RunHistory,
 )
 from tb_gradscope.format.packing import Counts, Floats
-from tb_gradscope.format.record import COUNTED, is_absent
-from tb_gradscope.format.statistics import STATISTIC_COUNT, Reason, State, Statistic
+from tb_gradscope.format.record import is_absent, is_none
+from tb_gradscope.format.statistics import Reason, State, Statistic
 from tb_gradscope.view import numbers
+from tb_gradscope.view.empty import empty_run
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Table = Literal["gradients", "optimizers", "cosines"]
+Table = Literal["gradients", "clips", "optimizers", "cosines"]
 
 _STATES = [state.name.lower() for state in State if state is not State.ABSENT]
 
@@ -41,10 +41,10 @@ def table_of(runs: Collection[RunHistory], table: Table) -> pd.DataFrame:
             f"to_pandas() needs pandas, which cannot be imported ({error}); "
             "install it with: pip install pandas"
         ) from error
-    rows = {"gradients": _gradients, "optimizers": _optimizers, "cosines": _cosines}[table]
+    rows = _ROWS[table]
     columns = _Columns()
     # The first gives the columns their names and types where there are no runs at all.
-    for part in (next(rows(_nothing())), *(part for run in runs for part in rows(run))):
+    for part in (next(rows(empty_run())), *(part for run in runs for part in rows(run))):
         columns.add(part)
     return pd.DataFrame(columns.joined(pd))
 
@@ -121,6 +121,33 @@ def _optimizers(run: RunHistory) -> Iterator[dict[str, Any]]:
             "learning_rate": one.learning_rates[record],
             "applied": one.applied[record],
             "skipped": one.skipped[record],
+            **_label(one.label),
+        }
+
+
+def _clips(run: RunHistory) -> Iterator[dict[str, Any]]:
+    for site in run.clips:
+        # What the record lacks is no row; what was None is one without norms.
+        norms = site.norms[:, :, 0]
+        record, column = np.nonzero(~is_absent(norms) | is_none(norms))
+        yield {
+            "run": _Coded([run.name]),
+            "clip": _Coded([site.name]),
+            "variable": _Coded(list(site.variables), column),
+            "step": site.steps[record],
+            "wall_time": site.wall_times[record],
+            "norm_before": site.norms[record, column, 0],
+            "norm_after": site.norms[record, column, 1],
+            "method": _Coded([site.method]),
+            "threshold": site.threshold[record],
+            "whole_norm_before": site.norm_before[record],
+            "whole_norm_after": site.norm_after[record],
+            "scale": site.scale[record],
+            "calls": site.calls[record],
+            "clipped": site.clipped[record],
+            "nonfinite": site.nonfinite[record],
+            "after": _Coded([site.after]),
+            **_label(site.label),
         }
 
 
@@ -161,59 +188,14 @@ def _label(label: Label) -> dict[str, Any]:
         "batch": _Coded([label.batch]),
         "replicas": label.replicas,
         "replica": label.replica,
+        "reduction": _Coded([label.reduction]),
+        "clipped_by": _Coded([label.clipped]),
     }
 
 
-def _nothing() -> RunHistory:
-    """Returns a run with one of everything, and nothing in it."""
-    label = Label("raw", "whole", 1, 0, False, "calls")
-    whole, real = np.zeros(0, np.int64), np.zeros(0, np.float32)
-    counts = np.zeros((0, len(COUNTED)), np.int64)
-    values = np.zeros((0, 0, STATISTIC_COUNT), np.float32)
-    norms, times = np.zeros((0, 0), np.float32), np.zeros(0)
-    loss = LossHistory(
-        name="",
-        where=None,
-        label=label,
-        variables=whole,
-        steps=whole,
-        wall_times=times,
-        values=values,
-        calls=whole,
-        records=0,
-        state_counts=counts,
-        asked=whole,
-        first_seen=counts,
-        last_seen=counts,
-        skipped_steps=whole,
-        overflowed=whole,
-        traced_only=False,
-        part_of="",
-        watched=False,
-        nonfinite=whole,
-        reasons=whole,
-        loss_scales=real,
-        loss_values=real,
-        spikes=np.zeros((0, 2), np.int64),
-    )
-    optimizer = OptimizerHistory(
-        name="",
-        class_name="",
-        where=None,
-        label=label,
-        accumulation=1,
-        has_loss_scale=False,
-        variables=whole,
-        steps=whole,
-        wall_times=times,
-        values=values,
-        update_norms=norms,
-        calls=whole,
-        applied=whole,
-        skipped=whole,
-        loss_scales=real,
-        learning_rates=real,
-        skipped_steps=whole,
-    )
-    pair = CosineHistory(("", ""), label, whole, whole, norms)
-    return RunHistory("", (), (loss,), (), (optimizer,), (pair,), ())
+_ROWS = {
+    "gradients": _gradients,
+    "clips": _clips,
+    "optimizers": _optimizers,
+    "cosines": _cosines,
+}

@@ -157,6 +157,9 @@ def test_links(tmp_path):
     assert set(load(tmp_path / "logs").runs) == {"run"}
 
 
+LABEL = ["stage", "batch", "replicas", "replica", "reduction", "clipped_by"]
+
+
 def test_to_pandas(logdir):
     table = load(logdir).to_pandas()
     assert list(table.columns[:6]) == ["run", "loss", "variable", "step", "wall_time", "state"]
@@ -175,9 +178,8 @@ def test_to_pandas(logdir):
 
 def test_to_pandas_says_which_gradient(logdir):
     table = load(logdir).to_pandas()
-    last = ["part_of", "stage", "batch", "replicas", "replica"]
-    last += ["loss_scale", "loss_value", "reason"]
-    assert list(table.columns[-8:]) == last
+    last = ["part_of", *LABEL, "loss_scale", "loss_value", "reason"]
+    assert list(table.columns[-10:]) == last
     replicas = table[(table["run"] == "replicas") & (table["loss"] == "loss")]
     assert replicas.groupby("replica")["norm"].max().to_dict() == {0: 3, 1: 1, -1: 2}
     assert set(table[(table["loss"] == "kl") & (table["run"] == "parts")]["part_of"]) == {"total"}
@@ -209,6 +211,8 @@ def test_optimizers_to_pandas(logdir):
     adam = table[(table["optimizer"] == "adam") & (table["variable"] == "b")]
     assert adam["skipped"].tolist() == [1, 2, 2, 2, 2, 2, 3, 3, 3, 3]
     np.testing.assert_allclose(adam["update_ratio"].tolist()[-1], 0.1)
+    assert list(table.columns[-6:]) == LABEL
+    assert set(table["stage"]) == {"raw", "unscaled"}
     # What an optimizer did not get is no row: `b` was frozen for two of six steps.
     assert ((table["run"] == "refrozen") & (table["variable"] == "b")).sum() == 4
 
@@ -218,19 +222,44 @@ def test_cosines_to_pandas(logdir):
     assert list(table.columns[:6]) == ["run", "loss", "other_loss", "variable", "step", "cosine"]
     one = table[(table["loss"] == "recon") & (table["other_loss"] == "kl")]
     np.testing.assert_allclose(one["cosine"], [-0.5, -0.6, -0.7, -0.8])
+    assert list(table.columns[-6:]) == LABEL
+
+
+def test_clips_to_pandas(logdir):
+    history = load(logdir)
+    table = history.to_pandas("clips")
+    assert list(table.columns[:4]) == ["run", "clip", "variable", "step"]
+    assert list(table.columns[-6:]) == LABEL
+    for run in history.runs.values():
+        for site in run.clips:
+            rows = table[(table["run"] == run.name) & (table["clip"] == site.name)]
+            rows = rows[rows["replica"] == site.label.replica]
+            last = rows[rows["step"] == site.steps[-1]]
+            assert set(last["variable"]) <= set(site.variables)
+            assert set(last["clipped"]) == {site.clipped[-1]}
+            assert set(last["threshold"]) <= {site.threshold[-1]}
+            known = last.dropna(subset=["norm_before"])
+            whole = np.sqrt((known["norm_before"] ** 2).sum())
+            np.testing.assert_allclose(whole, site.norm_before[-1], rtol=1e-5)
 
 
 def test_no_such_table(logdir):
     with pytest.raises(
         gs.GradscopeError,
-        match=r"^There is no table 'clips'; there are: 'gradients', 'optimizers', 'cosines'\.$",
+        match=r"^There is no table 'clip'; there are: "
+        r"'gradients', 'clips', 'optimizers', 'cosines'\.$",
     ):
-        load(logdir).to_pandas("clips")
+        load(logdir).to_pandas("clip")
 
 
 @pytest.mark.parametrize(
     ("table", "column"),
-    [("gradients", "reason"), ("optimizers", "update_ratio"), ("cosines", "cosine")],
+    [
+        ("gradients", "reason"),
+        ("clips", "whole_norm_after"),
+        ("optimizers", "update_ratio"),
+        ("cosines", "cosine"),
+    ],
 )
 def test_tables_of_nothing(tmp_path, table, column):
     found = load(tmp_path).to_pandas(table)
