@@ -12,9 +12,11 @@ import tensorflow as tf
 # Keys of variants.
 _ORDINARY = "plain again off never sentinel every100 every10 every1 scalars histograms"
 ALL = tuple(_ORDINARY.split())
-OURS = ("plain", "again", "sentinel", "every10", "every1")
-OPTIMIZER = ("optimizer_sentinel", "optimizer10", "optimizer1")
-FIT = ("plain", "again", "callback10", "callback1")
+COMPILED = ("plain", "again", "off", "sentinel", "every10", "every1")
+OURS = (*COMPILED, "scalars")
+OF_OPTIMIZER = ("optimizer_sentinel", "optimizer10", "optimizer1")
+WITH_OPTIMIZER = (*ALL[:3], "optimizer_off", *ALL[3:], *OF_OPTIMIZER)
+FIT = ("plain", "again", "callback_sentinel", "callback10", "callback1")
 
 _SEED = 7
 _CLASSES = 10
@@ -178,12 +180,12 @@ def _wide(width: int, layers: int) -> Callable[[], Training]:
 
 
 MODELS = {
-    "mlp": Model("MLP, Adam", _seeded(_mlp), 50, 15, variants=(*ALL, *OPTIMIZER)),
+    "mlp": Model("MLP, Adam", _seeded(_mlp), 50, 15, variants=WITH_OPTIMIZER),
     "transformer": Model("transformer, 2 blocks, Adam", _seeded(_transformer), 30, 10),
     "mobilenet": Model("MobileNetV2, SGD with momentum", _seeded(_mobilenet), 10, 8),
     "embedding": Model("embedding 50,000 x 64 (IndexedSlices), SGD", _seeded(_embedding), 100, 12),
     "mlp_eager": Model("MLP, Adam, eager", _seeded(_mlp), 20, 10, "eager", OURS),
-    "mlp_xla": Model("MLP, Adam, jit_compile=True", _seeded(_mlp), 50, 10, "xla", OURS),
+    "mlp_xla": Model("MLP, Adam, jit_compile=True", _seeded(_mlp), 50, 10, "xla", COMPILED),
     "mlp_fit": Model("MLP, Adam, model.fit", _seeded(_mlp), 200, 4, "fit", FIT),
     "losses2": Model("two losses on one MLP, Adam", _seeded(_heads(2)), 20, 10, "graph", OURS, 2),
     "losses8": Model("eight losses on one MLP, Adam", _seeded(_heads(8)), 10, 8, "graph", OURS, 8),

@@ -54,12 +54,14 @@ def _values(gradient: Any) -> Any:
 
 def _write_norms(variables: Sequence[Any], gradients: Sequence[Any]) -> None:
     for variable, gradient in zip(variables, gradients, strict=True):
-        tf.summary.scalar(f"{_name(variable)}/norm", tf.norm(_values(gradient)))
+        if gradient is not None:
+            tf.summary.scalar(f"{_name(variable)}/norm", tf.norm(_values(gradient)))
 
 
 def _write_histograms(variables: Sequence[Any], gradients: Sequence[Any]) -> None:
     for variable, gradient in zip(variables, gradients, strict=True):
-        tf.summary.histogram(_name(variable), _values(gradient))
+        if gradient is not None:
+            tf.summary.histogram(_name(variable), _values(gradient))
 
 
 def _name(variable: Any) -> str:
@@ -72,6 +74,12 @@ VARIANTS = (
     Variant(PLAIN, "plain tf.GradientTape"),
     Variant(AGAIN, "the same again (noise)"),
     Variant("off", "ours, nothing recording", ours=True),
+    Variant(
+        "optimizer_off",
+        "ours, watch_optimizer, nothing recording",
+        ours=True,
+        watches_optimizer=True,
+    ),
     Variant("never", "ours, never due, no sentinel", NEVER, ours=True, sentinel=False),
     Variant("sentinel", "ours, never due: the sentinel alone", NEVER, ours=True),
     Variant("every100", "ours, every=100", 100, ours=True),
@@ -88,6 +96,7 @@ VARIANTS = (
     ),
     Variant("optimizer10", "ours, watch_optimizer, every=10", 10, True, watches_optimizer=True),
     Variant("optimizer1", "ours, watch_optimizer, every=1", 1, True, watches_optimizer=True),
+    Variant("callback_sentinel", "KerasCallback, the sentinel alone", NEVER, ours=True),
     Variant("callback10", "KerasCallback(every=10)", 10, ours=True),
     Variant("callback1", "KerasCallback(every=1)", 1, ours=True),
 )
@@ -214,7 +223,8 @@ class Run:
             if variant.write:
                 tf.summary.experimental.set_step(tf.cast(optimizer.iterations.value, tf.int64))
                 with writer.as_default():
-                    variant.write(training.variables, gradients)
+                    for each in found:
+                        variant.write(training.variables, each)
                 tf.summary.experimental.set_step(None)
             optimizer.apply(gradients, training.variables)
             return losses[0]
