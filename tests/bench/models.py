@@ -28,8 +28,9 @@ class Training:
 
     Attributes:
       variables: what is trained, `tf.Variable`s or those of Keras.
-      loss: the forward pass, from one batch to a scalar, or to several: each is
-        differentiated alone, and the sum of the gradients is applied.
+      loss: the forward pass, from one batch to a scalar; or to a list, of which each is
+        differentiated alone, and the sum of the gradients is applied; or to a dict, the
+        parts of a sum.
       optimizer: of Keras, built.
       batch: what every step trains on.
       model: of Keras, for `model.fit`.
@@ -143,8 +144,8 @@ def _embedding() -> Training:
     return Training(variables, loss, keras.optimizers.SGD(0.1), (words, labels))
 
 
-def _heads(count: int) -> Callable[[], Training]:
-    """A trunk with so many heads, a loss for each."""
+def _heads(count: int, *, are_parts: bool = False) -> Callable[[], Training]:
+    """A trunk with so many heads, a loss for each, or a part of one total."""
 
     def make() -> Training:
         dense = keras.layers.Dense
@@ -153,12 +154,13 @@ def _heads(count: int) -> Callable[[], Training]:
         images = tf.random.normal([256, 784])
         labels = tf.random.uniform([count, 256], 0, _CLASSES, tf.int32)
 
-        def losses(images: Any, labels: Any) -> list[Any]:
+        def losses(images: Any, labels: Any) -> Any:
             hidden = trunk(images, training=True)
-            return [
-                _cross_entropy(labels[index], head(hidden, training=True))
+            each = {
+                f"head_{index}": _cross_entropy(labels[index], head(hidden, training=True))
                 for index, head in enumerate(heads)
-            ]
+            }
+            return each if are_parts else list(each.values())
 
         variables = [v for part in (trunk, *heads) for v in part.trainable_variables]
         return Training(variables, losses, keras.optimizers.Adam(), (images, labels))
@@ -187,6 +189,9 @@ MODELS = {
     "mlp_eager": Model("MLP, Adam, eager", _seeded(_mlp), 20, 10, "eager", OURS),
     "mlp_xla": Model("MLP, Adam, jit_compile=True", _seeded(_mlp), 50, 10, "xla", COMPILED),
     "mlp_fit": Model("MLP, Adam, model.fit", _seeded(_mlp), 200, 4, "fit", FIT),
+    "parts2": Model(
+        "two parts of a sum, Adam", _seeded(_heads(2, are_parts=True)), 20, 10, "graph", OURS
+    ),
     "losses2": Model("two losses on one MLP, Adam", _seeded(_heads(2)), 20, 10, "graph", OURS, 2),
     "losses8": Model("eight losses on one MLP, Adam", _seeded(_heads(8)), 10, 8, "graph", OURS, 8),
     "1m": Model("1 million parameters, SGD", _seeded(_wide(500, 4)), 50, 10, variants=OURS),

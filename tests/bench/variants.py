@@ -69,7 +69,6 @@ def _name(variable: Any) -> str:
     return str(getattr(variable, "path", variable.name))
 
 
-# Those without a recorder come first: a tape finds any recorder that is entered.
 VARIANTS = (
     Variant(PLAIN, "plain tf.GradientTape"),
     Variant(AGAIN, "the same again (noise)"),
@@ -149,7 +148,9 @@ class Run:
             self._recorder = gs.record(
                 self._logdir, variant.every, sentinel=variant.sentinel, on_error="raise"
             )
-            stack.enter_context(self._recorder)
+            # Given to its own tapes, and not entered: an eager tape of another variant finds it.
+            self._recorder.open()
+            stack.callback(self._recorder.close)
             stack.callback(HOST.add, self._recorder)
         elif variant.write:
             self._writer = tf.summary.create_file_writer(self._logdir)
@@ -194,8 +195,8 @@ class Run:
 
         def gradients_of(*batch: Any) -> list[Any]:
             with tf.GradientTape(persistent=True) as tape:
-                losses = as_list(training.loss(*batch))
-            found = [tape.gradient(loss, training.variables) for loss in losses]
+                losses = training.loss(*batch)
+            found = [tape.gradient(loss, training.variables) for loss in as_list(losses)]
             return [_values(each) for each in tf.nest.flatten(found) if each is not None]
 
         found: list[Any] = tf.function(gradients_of)(*training.batch)
@@ -217,8 +218,8 @@ class Run:
             else:
                 tape = tf.GradientTape(several)
             with tape:
-                losses = as_list(training.loss(*batch))
-            found = [tape.gradient(loss, training.variables) for loss in losses]
+                losses = training.loss(*batch)
+            found = [tape.gradient(loss, training.variables) for loss in as_list(losses)]
             gradients = [_sum(each) for each in zip(*found, strict=True)] if several else found[0]
             if variant.write:
                 tf.summary.experimental.set_step(tf.cast(optimizer.iterations.value, tf.int64))
@@ -227,7 +228,7 @@ class Run:
                         variant.write(training.variables, each)
                 tf.summary.experimental.set_step(None)
             optimizer.apply(gradients, training.variables)
-            return losses[0]
+            return tf.nest.flatten(losses)[0]
 
         if model.way == "eager":
             return step
@@ -236,7 +237,7 @@ class Run:
 
 
 def as_list(losses: Any) -> list[Any]:
-    """Returns one loss or several as a list."""
+    """Returns what is differentiated alone: one loss, several, or a sum of parts."""
     return losses if isinstance(losses, list) else [losses]
 
 
