@@ -104,8 +104,11 @@ def _clipped(look: _Look, scale: Any) -> _Look:
 
     if look.is_odd is None:
         return dataclasses.replace(look, half=half)
-    now = half()
-    return dataclasses.replace(look, half=lambda: now, is_odd=look.is_odd | (now == 0))
+    before, now = known(), half()
+    # Of one whose square has underflowed the norm is not known. (Of one that was zero it is;
+    # and so it seems where nobody looks.)
+    is_lost = tf.logical_and(now == 0, before != 0)
+    return dataclasses.replace(look, half=lambda: now, is_odd=tf.logical_or(look.is_odd, is_lost))
 
 
 def _note(gradient: Any, look: _Look) -> None:

@@ -10,6 +10,7 @@ import tensorflow as tf
 import tb_gradscope as gs
 from tb_gradscope.format.record import is_absent
 from tb_gradscope.format.statistics import Statistic
+from tests.bench.kernels import count_kernels
 
 ODD, STEPS = 37, 42
 LARGE, SMALL = [1100, 2000], [300]  # 8.8 MB and 1.2 kB of float32
@@ -276,6 +277,20 @@ def test_large_gradients(case, way, tmp_path):
         numbers = row(clip_site, "clips", ODD)
         for name, value in row(all_of_it, "clips", ODD).items():
             np.testing.assert_allclose(numbers[name], value, rtol=1e-4, err_msg=name)
+
+
+def test_nothing_more_is_measured_once_the_recording_has_ended(tmp_path):
+    training = Training(shapes=[LARGE, LARGE, LARGE, SMALL])
+    step = tf.function(lambda each: training.apply(clip_all(training.gradients(each))))
+    kernels = []
+    with gs.record(tmp_path, every=1000, on_error="raise"):
+        for _ in range(2):
+            step(tf.ones([4]))
+        kernels.append(count_kernels(lambda: step(tf.ones([4]))))
+    kernels.append(count_kernels(lambda: step(tf.ones([4]))))
+    if None in kernels:
+        pytest.skip("this TensorFlow does not tell what it executes")
+    assert kernels[1] < 2 * kernels[0] / 3
 
 
 LEFT_OUT = {  # what is left out, and the steps of the optimizer and of the clip site
