@@ -91,7 +91,7 @@ def _finding(run: RunHistory, loss: LossHistory, onset: _Onset, other: _Onset | 
         "all": ", and in every record.",
         "from": ", and ever since.",
         "once": ", and in no other record.",
-        "intermittent": f", in {span.count} records in all, the last at step {onset.last}.",
+        "intermittent": f", {_on_and_off(loss, span.count, onset.last)}.",
     }[span.pattern]
     if other is not None and other.step < onset.step:
         text += f" It was {other.word} before, from step {other.step} on."
@@ -117,6 +117,14 @@ def _finding(run: RunHistory, loss: LossHistory, onset: _Onset, other: _Onset | 
             "inf_count": _count(loss, onset, Statistic.INF_COUNT),
         },
     )
+
+
+def _on_and_off(loss: LossHistory, count: int, last: int) -> str:
+    broken = _broken(loss)
+    if broken[-1] and not broken.all():
+        again = int(np.flatnonzero(~broken)[-1]) + 1
+        return f"and again from step {loss.steps[again]} on"
+    return f"in {count} records in all, the last at step {last}"
 
 
 def _record_at(steps: Steps, step: int) -> int | None:

@@ -13,8 +13,9 @@ def merged(found: Iterable[Finding]) -> list[Finding]:
     """Returns findings, with those that several replicas of one loss have as one.
 
     Same are those of one kind, cause, loss, variables and batch. The worst, then the
-    earliest, speaks for all; it names the replicas where not all have it. What replicas
-    have is not said once more of the gradient that is reduced over them.
+    earliest, speaks for all; it names the replicas where not all have it, and the first
+    to have it. What replicas have is not said once more of the gradient that is reduced
+    over them.
     """
     groups: dict[object, list[Finding]] = {}
     for one in found:
@@ -36,7 +37,8 @@ def _one(group: list[Finding]) -> Finding:
     chosen = min(local, key=lambda one: (SEVERITIES.index(one.severity), one.span.first))
     assert chosen.label is not None
     replicas = sorted({one.label.replica for one in local if one.label is not None})
-    message = chosen.message.replace(
-        words.replica(chosen.label), words.replicas(replicas, chosen.label.replicas), 1
-    )
+    who = words.replicas(replicas, chosen.label.replicas)
+    if any(one.span.first > chosen.span.first for one in local):
+        who += f", {words.replica(chosen.label)} first"
+    message = chosen.message.replace(words.replica(chosen.label), who, 1)
     return dataclasses.replace(chosen, message=message)

@@ -66,9 +66,11 @@ class Reason(enum.IntEnum):
     """Its turn had come."""
     PATTERN = 1
     """Other gradients were None than ever before."""
-    NONFINITE = 2
-    """The sentinel saw gradients turn to NaN or Inf."""
-    SPIKE = 3
+    BESIDE = 2
+    """The sentinel picked a loss that this one is a part of, or is compared with."""
+    NONFINITE = 3
+    """The sentinel saw gradients turn to NaN or Inf, or back."""
+    SPIKE = 4
     """The sentinel saw a norm leave its own recent range."""
 
 

@@ -20,6 +20,7 @@ import tensorflow as tf
 
 _DEPTH_OF_WAITING = 12
 _OWN_SEED = 20_240_229
+_CONTROL_FLOW = ("CondBranchFuncGraph", "WhileCondFuncGraph", "WhileBodyFuncGraph")
 
 TRACER = "func_graph_from_py_func"
 """The function of TensorFlow that traces functions, branches and loop bodies.
@@ -284,6 +285,21 @@ def keep_as_one_operation(result: Any, most_bytes: int) -> None:
         ):
             value = tf.compat.v1.AttrValue(b=False)
             operation._set_attr("_lower_using_switch_merge", value)
+
+
+def graphs_of_this_call() -> Iterator[Any]:
+    """Yields the graph under construction, and those it is a branch or a loop of.
+
+    Not that of a function around: this one may be called from others, too, and what it
+    took from the first would be out of their reach.
+    """
+    graph = tf.compat.v1.get_default_graph()
+    while graph is not None:
+        yield graph
+        # Without the private names: the innermost alone.
+        if type(graph).__name__ not in _CONTROL_FLOW:
+            return
+        graph = graph.outer_graph
 
 
 @contextlib.contextmanager

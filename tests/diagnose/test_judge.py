@@ -33,7 +33,7 @@ def test_replicas_are_named_where_not_all_have_it():
     healthy = replica(1, histories.noise(20, 3))
     late, early = replica(0, broken(12)), replica(2, broken(9))
     (one,) = findings(histories.run(late, healthy, early))
-    assert "loss (replicas 0 and 2 of 3)" in one.message
+    assert "loss (replicas 0 and 2 of 3, replica 2 first)" in one.message
     assert one.span.first == 9
 
 

@@ -446,8 +446,9 @@ def watched(run):
     loss = Loss("loss", ["w", "b"], watched=True)
     with Log(run) as log:
         loss.open(log, 0)
-        for step, reason in ((0, 0), (100, 0), (150, 3), (200, 0), (237, 2), (300, 0)):
-            nan = step >= 237
+        picked = {150: Reason.SPIKE, 237: Reason.NONFINITE}
+        for step in (0, 100, 150, 200, 237, 300):
+            nan, reason = step >= 237, picked.get(step, Reason.CADENCE)
             loss.calls = step
             loss.record(log, step, 1, [OK, NAN if nan else OK], reason=reason)
             if reason == Reason.SPIKE:

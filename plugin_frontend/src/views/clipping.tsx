@@ -71,7 +71,7 @@ function Site({ store, shown, source, clip }: SiteProps) {
         <span class={`chip level-${judged.level}`} title={judged.meaning}>
           {judged.word}
         </span>
-        <span>{sayTotals(last, clip.steps.at(-1))}</span>
+        <span>{sayTotals(last, counted(clip), clip.steps.at(-1))}</span>
         <span class="muted">{judged.meaning}</span>
       </header>
       {clip.label.text && <p>{clip.label.text}</p>}
@@ -90,11 +90,17 @@ function Site({ store, shown, source, clip }: SiteProps) {
   );
 }
 
-function sayTotals({ calls, clipped, nonfinite }: Totals, step?: number): string {
+/** Only a global norm is there, and counted, on steps that are not recorded; not Keras' own. */
+function counted({ method, name }: Clip): string {
+  const isCounted = method === 'global_norm' && !name.endsWith('.global_clipnorm');
+  return isCounted ? 'calls' : 'recorded calls';
+}
+
+function sayTotals({ calls, clipped, nonfinite }: Totals, what: string, step?: number): string {
   const share = calls > 0 ? ` (${percent(clipped / calls)})` : '';
   const until = step === undefined ? '' : ` up to step ${count(step)}`;
   const apart = nonfinite > 0 ? `; ${count(nonfinite)} with a norm that is not finite` : '';
-  return `clipped in ${count(clipped)} of ${count(calls)} calls${share}${until}${apart}`;
+  return `clipped in ${count(clipped)} of ${count(calls)} ${what}${share}${until}${apart}`;
 }
 
 function SiteNumbers({ store, shown, source, clip, totals }: SiteProps & { totals: Totals[] }) {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import numpy as np
@@ -85,19 +85,23 @@ def observe_clip(recorder: Recorder, call: ClipCall) -> None:
     counted = count(recorder, one.description, none)
     verdicts = Verdicts(recorder, call.before)
     if verdicts.can_wait:
-        counted = counted.picked(verdicts.reason)
+        counted = counted.beside(verdicts.reason)
     record(counted, [one.description], lambda: [_payload(call)], tally=tally)
     is_global = call.method == messages.Clip.GLOBAL_NORM
     halves = verdicts.halves() if is_global and not verdicts.can_wait else None
-    if halves is not None:
-        only_picked = counted.picked_alone(verdicts.reason)
-        record(only_picked, [one.description], lambda: [_payload(call, halves)])
-    pass_on(call.before, call.after, (lambda: _scale(call)) if is_global else None)
+    if halves is not None:  # large ones are not read again
+        alone = counted.beside_alone(verdicts.reason)
+        record(alone, [one.description], lambda: [_payload(call, halves)])
+    pass_on(call.before, call.after, _scale_of(call) if is_global else None)
 
 
-def _scale(call: ClipCall) -> Any:
-    norm_before = tf.cast(call.global_norm, tf.float32)
-    return global_scale(norm_before, tf.cast(call.threshold, tf.float32))
+def _scale_of(call: ClipCall) -> Callable[[], Any]:
+    norm_before, threshold = call.global_norm, call.threshold
+
+    def scale() -> Any:
+        return global_scale(tf.cast(norm_before, tf.float32), tf.cast(threshold, tf.float32))
+
+    return scale
 
 
 class _Recognised:

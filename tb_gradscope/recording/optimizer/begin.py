@@ -70,8 +70,9 @@ def _counted(
     verdicts = Verdicts(recorder, gradients if is_as_taken else [None] * len(gradients))
     were_looked_at = is_as_taken and _were_looked_at(gradients, verdicts)
     if one.is_reduced:
-        # Where Keras clips first, what is reduced is something else again.
-        were_looked_at = are_large(gradients) or (were_looked_at and one.clip is None)
+        # Where Keras clips first, or takes a scale out, what is reduced is something else again.
+        is_same = one.clip is None and keras.loss_scale(optimizer.outer) is None
+        were_looked_at = are_large(gradients) or (were_looked_at and is_same)
     descriptions = one.descriptions
     if one.update is not None and recorder.has_sentinel and not were_looked_at:
         descriptions[0] = descriptions[0].with_sentinel

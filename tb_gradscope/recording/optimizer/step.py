@@ -104,7 +104,7 @@ class Step:
         else:
             seen = self._verdicts.apart(apart)
             if seen is not None:
-                self._counted = self._counted.picked(self._verdicts.reason)
+                self._counted = self._counted.beside(self._verdicts.reason)
             if take_apart is not None:
                 take_apart(unseen(len(apart)) if seen is None else seen)
         self._waits_for_sentinel = bool(apart) and self._counted.due is not self._by_cadence
@@ -164,8 +164,10 @@ class Step:
         if self._descriptions[0].is_watched:
             watched = Watched(lambda: gradients)
             self._updated, _ = look(self._updated, self._descriptions[0], watched)
-        elif self._waits_for_reduced:
-            self._updated = self._updated.picked(Verdicts(self.recorder, gradients).reason)
+        if self._waits_for_reduced:
+            known = Verdicts(self.recorder, gradients)
+            for reason in (known.reason, self._verdicts.reason):
+                self._updated = self._updated.beside(reason)
         self._reduced = Taken(
             range(len(self._variables)),
             self._updated.due,

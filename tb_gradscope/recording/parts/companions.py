@@ -6,11 +6,11 @@ import dataclasses
 import itertools
 import threading
 import weakref
-from collections.abc import Iterable
 from typing import Any
 
 import tensorflow as tf
 
+from tb_gradscope.recording.internals import graphs_of_this_call
 from tb_gradscope.recording.measure.cosines import MOST_COMPARED
 from tb_gradscope.recording.tape import sources
 
@@ -136,17 +136,10 @@ def _in_graph() -> bool:
 
 
 def _is_within_reach(gradient: Any) -> bool:
-    """Tells whether a gradient is one of this very execution: of this graph, or one around."""
+    """Tells whether a gradient is of this very execution: this graph, or one it is a branch of."""
     tensors = tf.nest.flatten(gradient, expand_composites=True)
     graphs = [getattr(tensor, "graph", None) for tensor in tensors]
     if tf.executing_eagerly():
         return gradient is not None and not any(graphs)
-    around = list(_graphs_here())
+    around = list(graphs_of_this_call())
     return gradient is not None and all(any(graph is one for one in around) for graph in graphs)
-
-
-def _graphs_here() -> Iterable[Any]:
-    graph = tf.compat.v1.get_default_graph()
-    while graph is not None:
-        yield graph
-        graph = getattr(graph, "outer_graph", None)

@@ -126,7 +126,7 @@ class Sum:
     def record(
         self, call: Counted, total: Description, found: list[Any], none: tuple[bool, ...]
     ) -> list[tuple[Description, Target]]:
-        """Records the parts of one call of the total, if it is due.
+        """Records the parts of one call of the total, if it is due or a sentinel picks it.
 
         In a graph this is a branch of its own. Where a sentinel looks, it waits for the
         verdict on the total, and what the forward pass has left is kept until then: not
@@ -156,7 +156,7 @@ class Sum:
         descriptions = _described(call.recorder, total, self.parts, passes)
         missing: list[tuple[bool, ...]] = []
         if call.verdict is not None:
-            call = call.picked(call.verdict.reason)
+            call = call.beside(call.verdict.reason)
         record(call, descriptions, functools.partial(_payloads, passes, parts, found, missing))
         known = [
             dataclasses.replace(description, none=one)

@@ -60,7 +60,7 @@ class Counted:
     verdict: Verdict | None = None
 
     def picked(self, reason: Any) -> Counted:
-        """Returns the same call, due also where a sentinel picks it.
+        """Returns the same call, due also where its own sentinel picks it.
 
         Args:
           reason: why it is odd, or `NOT_ODD`; in a graph an int64 scalar, or a number.
@@ -72,20 +72,45 @@ class Counted:
                 due=tf.logical_or(self.due, is_odd),
                 reason=tf.where(is_odd, reason, self.reason),
             )
-        if reason == NOT_ODD:
+        return self if reason == NOT_ODD else self._at_users_step(reason)
+
+    def beside(self, reason: Any) -> Counted:
+        """Returns the same call, due also where a sentinel has picked what it goes with.
+
+        Args:
+          reason: why that is odd, as for `picked`.
+        """
+        if tf.is_tensor(reason):
+            is_picked = self._is_to_record(reason != NOT_ODD)
+            return dataclasses.replace(
+                self,
+                due=tf.logical_or(self.due, is_picked),
+                reason=tf.where(self.due, self.reason, int(Reason.BESIDE)),
+            )
+        if reason == NOT_ODD or self.due or not bool(self._is_to_record(True)):
             return self
+        return self._at_users_step(Reason.BESIDE)
+
+    def beside_alone(self, reason: Any) -> Counted:
+        """Returns the same call, due only where `beside` alone makes it so.
+
+        Args:
+          reason: as for `beside`, of a graph.
+        """
+        is_alone = tf.logical_and(reason != NOT_ODD, tf.logical_not(self.due))
+        why = tf.constant(Reason.BESIDE, tf.int64)
+        due = self._is_to_record(is_alone)
+        return dataclasses.replace(self, due=due, reason=why, turn=None)
+
+    def _is_to_record(self, condition: Any) -> Any:
+        if not self.recorder.honours_record_if:
+            return condition
+        return tf.logical_and(internals.should_record_summaries(), condition)
+
+    def _at_users_step(self, reason: Any) -> Counted:
         now = step.user_step()
         now = ring.NO_STEP if now is None else now
         return dataclasses.replace(self, due=True, reason=reason, step=now)
-
-    def picked_alone(self, reason: Any) -> Counted:
-        """Returns the same call, due only where a sentinel picks it and nothing else does.
-
-        Args:
-          reason: as for `picked`, in a graph.
-        """
-        is_alone = tf.logical_and(reason != NOT_ODD, tf.logical_not(self.due))
-        return dataclasses.replace(self, due=is_alone, reason=reason, turn=None)
 
 
 def count(

@@ -144,8 +144,13 @@ class Live:
         if spreading and not self._has_logged_spreading:
             self._has_logged_spreading = True
             first = spreading[0]
-            others = {str(one.loss): None for one in spreading if one.loss != first.loss}
-            too = f" So is that of {', '.join(others)}." if others else ""
+            # What was not finite only later may have been ruined by the first.
+            others = {
+                str(one.loss): None
+                for one in spreading
+                if one.loss != first.loss and one.span.first == first.span.first
+            }
+            too = f" Nor is that of {', '.join(others)}." if others else ""
             _LOGGER.error("tb_gradscope: %s%s %s", said(first), too, first.advice)
 
     def _stop(self, finding: Finding) -> None:

@@ -93,10 +93,10 @@ def observe(
             if early is not None:
                 early(counted.due)
     if looked.verdict is None:  # its own reason comes first
-        looked = looked.picked(picked)
+        looked = looked.beside(picked)
     reason = record(looked, descriptions, payloads, tally=tally)
     if looked.glance is not None:
-        verdict = Verdict(weakref.ref(recorder), reason, looked.glance)
+        verdict = Verdict.of(looked.glance, recorder, reason)
         counted = dataclasses.replace(counted, verdict=verdict)
     return dataclasses.replace(counted, turn=None)
 

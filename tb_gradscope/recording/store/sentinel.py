@@ -35,16 +35,23 @@ _WARM_UP = 20
 _MEMORY = 10
 _STRAYS = 6.0
 _MARGIN = float(np.log(3.0))
+# Before it is warm, only a norm that rises this many times above its mean counts.
+_EARLY = 4
+_EARLY_MARGIN = float(np.log(100.0))
 
 _ROUTINE = 8  # calls, a power of two, from one that is judged in any case to the next
 
 _RECORDS = 16  # in the first calls, and as many for each doubling
-_REST = 16  # calls from one spike that is recorded to the next
+# From one spike of a variable that is recorded to the next of it, unless that is a margin
+# further out still.
+_REST = 16
 
 _SMALLEST, _LARGEST = 1e-37, 3e38  # float32 squares that have a logarithm
 _NOWHERE = np.float32(-1.0)  # as both bounds of a squared norm, which is never negative
 
-_STATES = 5  # mean, how far it strays, calls seen, not finite last, not finite ever
+# Mean, how far it strays, calls seen, not finite last, not finite ever, how far out the last
+# spike was that is recorded.
+_STATES = 6
 _WAS_BAD = 3
 
 
@@ -124,14 +131,16 @@ class Sentinel:
 
         self._bounds = variable([2, self._count], tf.float32, "bounds", _NOWHERE)
         self._state = variable([_STATES, self._count], tf.float32, "ranges")
-        # Records made because of NaN or Inf, because of spikes; call of the last spike.
-        self._made = variable([3], tf.int64, "odd")
+        # Records made because of NaN or Inf, because of spikes.
+        self._made = variable([2], tf.int64, "odd")
+        self._spiked = variable([self._count], tf.int64, "spiked", -_REST)
 
     def forget(self) -> None:
         """Begins anew. On the host thread only."""
         self._bounds.assign(tf.fill(self._bounds.shape, _NOWHERE))
         for variable in (self._state, self._made):
             variable.assign(tf.zeros_like(variable))
+        self._spiked.assign(tf.fill(self._spiked.shape, tf.constant(-_REST, tf.int64)))
 
     def glance_if(self, condition: Any, watched: Watched, call: Any) -> Glance:
         """Adds a look to the graph under construction, where a bool scalar says so."""
@@ -195,7 +204,7 @@ class Sentinel:
         finite = tf.cond(tf.reduce_all(finite), lambda: finite, watched.are_finite)
         bad = 1.0 - tf.cast(finite, tf.float32)
         squares = tf.where(tf.math.is_finite(squares), squares, _LARGEST)
-        mean, stray, seen, was_bad, ever_bad = tf.unstack(self._state.read_value())
+        mean, stray, seen, was_bad, ever_bad, far = tf.unstack(self._state.read_value())
 
         known = tf.cast(finite & (squares > 0), tf.float32)
         log_norm = 0.5 * tf.math.log(tf.maximum(squares, _SMALLEST))
@@ -203,26 +212,31 @@ class Sentinel:
         distance = log_norm - mean
         room = _STRAYS * stray + _MARGIN
         is_warm = seen >= _WARM_UP
-        spikes = known * tf.cast(is_warm & (tf.abs(distance) > room), tf.float32)
+        has_leapt = (seen >= _EARLY) & (distance > _STRAYS * stray + _EARLY_MARGIN)
+        spikes = known * tf.cast(has_leapt | is_warm & (tf.abs(distance) > room), tf.float32)
+        how_far = tf.abs(distance)
         # One wild norm must not make the next ones look tame.
         distance = tf.where(is_warm, tf.clip_by_value(distance, -room, room), distance)
         share = known / tf.minimum(seen + 1.0, float(_MEMORY))
         mean += share * distance
         stray += share * (tf.abs(distance) - stray)
         seen += known
-        state = [mean, stray, seen, bad, tf.maximum(ever_bad, bad)]
+        spiked = self._spiked.read_value()
+        has_rested = call >= spiked + _REST
+        is_fresh = (spikes > 0) & (has_rested | (how_far > far + _MARGIN))
         bounds = _bounds(mean, _STRAYS * stray + _MARGIN, seen >= _WARM_UP, finite, squares)
-        made_bad, made_spikes, last_spike = tf.unstack(self._made.read_value())
+        made_bad, made_spikes = tf.unstack(self._made.read_value())
         allowed = _RECORDS * (1 + cadence.doublings_in_graph(call))
         is_new = tf.reduce_any(bad > ever_bad)
         has_turned = tf.reduce_any(bad != was_bad) & (made_bad < allowed)
         is_bad = is_new | has_turned
-        has_rested = (made_spikes == 0) | (call >= last_spike + _REST)
-        has_spike = tf.reduce_any(spikes > 0) & has_rested & (made_spikes < allowed) & ~is_bad
+        has_spike = tf.reduce_any(is_fresh) & (made_spikes < allowed) & ~is_bad
+        is_recorded = (spikes > 0) & (has_spike | is_bad)
+        far = tf.where(is_recorded, how_far, far)
+        state = [mean, stray, seen, bad, tf.maximum(ever_bad, bad), far]
         made = [
             made_bad + tf.cast(is_bad, tf.int64),
             made_spikes + tf.cast(has_spike, tf.int64),
-            tf.where(has_spike, call, last_spike),
         ]
         reason = tf.where(
             is_bad, int(Reason.NONFINITE), tf.where(has_spike, int(Reason.SPIKE), NOT_ODD)
@@ -232,6 +246,7 @@ class Sentinel:
             self._bounds.assign(bounds),
             self._state.assign(state),
             self._made.assign(made),
+            self._spiked.assign(tf.where(is_recorded, call, spiked)),
         ]
         with tf.control_dependencies(moved):
             return Seen(tf.cast(reason, tf.int64), nonfinite, tf.identity(spikes))

@@ -14,24 +14,34 @@ from typing import Any
 
 import tensorflow as tf
 
+from tb_gradscope.recording.internals import graphs_of_this_call
+from tb_gradscope.recording.measure.gradients import are_large
 from tb_gradscope.recording.store.recorder import Recorder
 from tb_gradscope.recording.store.sentinel import NOT_ODD, Glance
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Verdict:
-    """What a sentinel made of one call.
+    """What a sentinel made of one call. Holds on to no gradient and no variable.
 
     Attributes:
       recorder: whose sentinel it is; a graph outlives that.
       reason: why the call is odd, a `Reason`; `NOT_ODD` where it is not. An int64 scalar of
         a graph, in eager code a number.
-      glance: what it saw of the gradients; None in eager code.
+      halves: half the squared norm of each gradient, float32 `[gradient]`; None in eager code.
+      apart: `Glance.apart`, by the position of the gradient.
     """
 
     recorder: weakref.ref[Recorder]
     reason: Any
-    glance: Glance | None = None
+    halves: Any = None
+    apart: dict[int, tuple[Any, Any]] = dataclasses.field(default_factory=dict)
+
+    @classmethod
+    def of(cls, glance: Glance, recorder: Recorder, reason: Any) -> Verdict:
+        """Returns what became of a glance."""
+        apart = dict(zip(glance.watched.apart, glance.apart, strict=True))
+        return cls(weakref.ref(recorder), reason, glance.halves, apart)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -43,7 +53,7 @@ class _Look:
       half: returns half the squared norm of the gradient, a float32 scalar of the graph;
         None where it is not known.
       is_odd: of a gradient that must not wait for the verdict: a bool scalar, whether more
-        than its norm is to be known; None of others.
+        than its norm is to be known; None of one that is small beside the others of its call.
     """
 
     verdict: Verdict
@@ -62,20 +72,19 @@ def remember(gradients: Sequence[Any], verdict: Verdict | None) -> None:
       gradients: of the call; None is data.
       verdict: None for nothing to note.
     """
-    if verdict is None:
-        return
     for position, gradient in enumerate(gradients):
-        if gradient is not None:
+        if gradient is not None and verdict is not None:
             _note(gradient, _first_look(verdict, position))
+        elif gradient is not None and _eager:
+            _eager.pop(id(gradient), None)  # the same tensor may come again: a constant
 
 
 def _first_look(verdict: Verdict, position: int) -> _Look:
-    glance = verdict.glance
-    if glance is None:
+    if verdict.halves is None:
         return _Look(verdict)
-    if position not in glance.watched.apart:
-        return _Look(verdict, lambda: glance.halves[position])
-    half, is_odd = glance.apart[glance.watched.apart.index(position)]
+    if position not in verdict.apart:
+        return _Look(verdict, lambda: verdict.halves[position])
+    half, is_odd = verdict.apart[position]
     return _Look(verdict, lambda: half, is_odd)
 
 
@@ -139,14 +148,12 @@ def _look_at(gradient: Any) -> _Look | None:
 
 
 def _reachable() -> Iterator[_Looks]:
-    """Returns what is known here: in a graph also of those around it."""
+    """Returns what is known here: in a branch or a loop also of the graphs around it."""
     if tf.executing_eagerly():
         yield _eager
         return
-    graph = tf.compat.v1.get_default_graph()
-    while isinstance(graph, tf.__internal__.FuncGraph):
+    for graph in graphs_of_this_call():
         yield getattr(graph, "_gradscope_looks", {})
-        graph = graph.outer_graph
 
 
 class Verdicts:
@@ -155,7 +162,8 @@ class Verdicts:
     Attributes:
       reason: why the first odd one is odd; `NOT_ODD` where none is, or nothing is known.
       are_all_known: no gradient is without a verdict.
-      can_wait: each has one, and none is so large that it must not wait for it.
+      can_wait: all have one, and are small enough to wait for it: these together, and each
+        beside the others of its own call.
     """
 
     def __init__(self, recorder: Recorder, gradients: Sequence[Any]) -> None:
@@ -174,10 +182,15 @@ class Verdicts:
             look is None and gradient is not None
             for look, gradient in zip(self._looks, gradients, strict=True)
         )
-        # Small ones: to keep all until there is a verdict takes no memory worth mentioning.
         there = [look for look in self._looks if look is not None]
-        self.can_wait = bool(
-            there and self.are_all_known and all(look.is_odd is None for look in there)
+        # In eager code there is a verdict only where a call is odd, and the program holds all.
+        self.can_wait = bool(there) and (
+            tf.executing_eagerly()
+            or (
+                self.are_all_known
+                and all(look.is_odd is None for look in there)
+                and not are_large(gradients)
+            )
         )
         self.reason: Any = NOT_ODD
         for verdict in {id(look.verdict): look.verdict for look in self._looks if look}.values():
@@ -196,9 +209,9 @@ class Verdicts:
         """Returns `Glance.apart` of gradients; None where it is not known of one."""
         looks = [self._looks[position] for position in positions]
         found = [
-            (look.half(), look.is_odd)
+            (look.half(), tf.constant(False) if look.is_odd is None else look.is_odd)
             for look in looks
-            if look is not None and look.half is not None and look.is_odd is not None
+            if look is not None and look.half is not None
         ]
         return found if len(found) == len(looks) else None
 

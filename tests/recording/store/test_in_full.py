@@ -9,7 +9,7 @@ import tensorflow as tf
 
 import tb_gradscope as gs
 from tb_gradscope.format.record import is_absent
-from tb_gradscope.format.statistics import Statistic
+from tb_gradscope.format.statistics import Reason, Statistic
 from tests import versions
 from tests.bench.kernels import count_kernels
 
@@ -323,3 +323,89 @@ def test_what_is_not_known_of_large_gradients(case, tmp_path):
     assert site.steps.tolist() == clips
     for of_large in site.norms[1:, :3]:
         assert np.isnan(of_large).all()
+
+
+def test_a_function_in_another_is_called_from_elsewhere_too(logdir):
+    """What it is compared with in the first is out of its reach in the second."""
+    weights = tf.Variable([1.0, 2.0, 3.0])
+
+    @tf.function
+    def inner(x):
+        with gs.GradientTape() as tape:
+            loss = tf.reduce_sum(weights * x) + tf.reduce_sum(weights**2)
+        return tape.gradient(loss, weights)
+
+    @tf.function
+    def outer(x, factor):
+        with gs.GradientTape() as tape:
+            other = factor * tf.reduce_sum(weights * x)
+        return tape.gradient(other, weights) + inner(x)
+
+    with gs.record(logdir, every=2, on_error="raise"):
+        found = [outer(tf.ones([3]), 1.0), outer(tf.ones([3]), 2.0), inner(tf.ones([3]))]
+    assert [each.numpy().tolist() for each in found] == [[4, 6, 8], [5, 7, 9], [3, 5, 7]]
+
+
+@everywhere
+def test_what_is_recorded_beside_an_odd_loss_is_not_called_odd(way, tmp_path):
+    def make():
+        training = Training()
+
+        def step(factors):
+            with gs.GradientTape(persistent=True) as tape:
+                odd = tf.add_n(training.terms(factors))
+                well = tf.add_n(training.terms(tf.ones_like(factors)))
+            of_odd = tape.gradient(odd, training.variables)
+            of_well = tape.gradient(well, training.variables)
+            del tape
+            return of_odd, of_well
+
+        return training, step
+
+    run = recorded(tmp_path, 1000, make, way, 1e5)
+    reasons = {loss.name: loss.reasons.tolist() for loss in run.losses}
+    cadence, spike = Reason.CADENCE, Reason.SPIKE
+    assert reasons == {"odd": [cadence, spike], "well": [cadence, Reason.BESIDE]}
+    assert not run.losses[1].spikes.any()
+
+
+def test_a_tensor_that_comes_again_is_not_odd_for_ever(logdir):
+    """TensorFlow keeps the zeros that it hands out."""
+    training, constant = Training(shapes=[(2,), (2,)]), tf.constant([1.0, 1.0])
+
+    @tf.custom_gradient
+    def same(x):
+        return tf.reduce_sum(x), lambda upstream: constant
+
+    with gs.record(logdir, every=1000, on_error="raise"):
+        for number in range(STEPS):
+            with gs.GradientTape() as tape:
+                first, second = training.variables
+                loss = same(first) + tf.reduce_sum(second) * (1e5 if number == 30 else 1.0)
+            training.apply(tape.gradient(loss, training.variables))
+    (run,) = gs.load(logdir).runs.values()
+    assert run.losses[0].steps.tolist() == run.optimizers[0].steps.tolist() == [0, 30]
+
+
+@pytest.mark.parametrize("way", ["eager", "graph"])
+@pytest.mark.parametrize("shapes", [[(3,), (3,)], [LARGE, LARGE, LARGE]], ids=["small", "large"])
+def test_gradients_of_two_tapes(shapes, way, tmp_path):
+    """Neither holds too much alone, both together do."""
+
+    def make():
+        training = Training(shapes=shapes)
+
+        def step(factors):
+            gradients = []
+            for half in (slice(0, 1), slice(1, None)):
+                with gs.GradientTape() as tape:
+                    loss = tf.add_n(training.terms(factors)[half])
+                gradients += tape.gradient(loss, training.variables[half])
+            training.apply(clip_all(gradients))
+
+        return training, step
+
+    run = recorded(tmp_path, 1000, make, way, 1e5)
+    assert [loss.steps.tolist() for loss in run.losses] == [[0], [0, ODD]]
+    assert run.optimizers[0].steps.tolist() == run.clips[0].steps.tolist() == [0, ODD]
+    np.testing.assert_allclose(run.clips[0].norms[1, 1, 1], 500.0, rtol=1e-3)

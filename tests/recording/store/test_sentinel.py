@@ -103,6 +103,21 @@ def test_what_a_variable_never_was_is_recorded_however_often_others_were(way, lo
     assert loss.values[last, :, 0].tolist() == [State.OK, State.NAN]
 
 
+@in_both
+def test_a_spike_hides_no_other_variables_nor_one_that_is_far_larger(way, logdir):
+    wide = changed(80, {50: 1e3, 52: 1e3, 54: 1e7})
+    with gs.record(logdir, every=1000, on_error="raise"):
+        Training(way).feed(wide, changed(80, {40: 1e-5, 41: 1e4, 48: 1e4}))
+    assert reasons(logdir) == {0: "CADENCE"} | dict.fromkeys([41, 50, 54], "SPIKE")
+
+
+@in_both
+def test_the_first_calls_have_no_range_but_a_leap_is_seen(way, logdir):
+    with gs.record(logdir, every=1000, on_error="raise"):
+        Training(way).feed(changed(20, {8: 1e4}), changed(20, {6: 20.0, 12: 1e-4}))
+    assert reasons(logdir) == {0: "CADENCE", 8: "SPIKE"}
+
+
 def test_nan_that_comes_and_goes_for_ever_takes_a_bounded_share_of_the_log(logdir):
     """As many records for each doubling of the training's length; all calls are counted."""
     step = tf.function(Training().step, reduce_retracing=True)
@@ -341,6 +356,7 @@ HEALTHY = {
     "quiet": np.exp(0.05 * NORMAL),
     "lively": np.exp(0.7 * TOGETHER + 0.5 * NORMAL),
     "falling": BASE * np.exp(-np.arange(2000) / 150)[:, None].clip(1e-4),
+    "falling at first": BASE * np.exp(-np.arange(2000) / 2.0)[:, None].clip(1e-4),
     "sometimes zero": BASE * (NORMAL > 0.5),
     "bfloat16": tf.cast(BASE, tf.bfloat16).numpy().astype(np.float32),
 }
