@@ -28,6 +28,7 @@ OPTIMIZERS = {
 }
 ODD_ONES = {
     "odd": lambda: keras.optimizers.SGD(0.5, name="sgd"),
+    "odd scaled": lambda: keras.optimizers.SGD(0.5, name="sgd", loss_scale_factor=8.0),
     "odd clipped": lambda: keras.optimizers.SGD(0.5, name="sgd", clipnorm=1.0),
 }
 

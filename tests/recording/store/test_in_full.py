@@ -10,11 +10,12 @@ import tensorflow as tf
 import tb_gradscope as gs
 from tb_gradscope.format.record import is_absent
 from tb_gradscope.format.statistics import Reason, Statistic
+from tb_gradscope.recording.measure import gradients as measured
 from tests import versions
 from tests.bench.kernels import count_kernels
 
 ODD, STEPS = 37, 42
-LARGE, SMALL = [1100, 2000], [300]  # 8.8 MB and 1.2 kB of float32
+LARGE, SMALL = [33, 20], [3]  # see `large_from`
 WAYS = {"eager": None, "graph": {}, "xla": {"jit_compile": True}}
 everywhere = pytest.mark.parametrize("way", WAYS)
 odd_ways = pytest.mark.parametrize("value", [np.nan, 1e5], ids=["nan", "spike"])
@@ -94,8 +95,11 @@ CLIPPINGS = [{}, {"clipnorm": 0.5}, {"global_clipnorm": 0.5}, {"clipvalue": 0.2}
 
 
 @everywhere
-@odd_ways
-@pytest.mark.parametrize("clipping", CLIPPINGS, ids=lambda each: next(iter(each), "unclipped"))
+@pytest.mark.parametrize(
+    ("clipping", "value"),
+    [*((each, np.nan) for each in CLIPPINGS), (CLIPPINGS[0], 1e5)],
+    ids=["unclipped", *(next(iter(each)) for each in CLIPPINGS[1:]), "spike"],
+)
 def test_an_optimizer_and_its_own_clipping(clipping, way, value, tmp_path):
     def make():
         training = Training(**clipping)
@@ -239,19 +243,27 @@ def test_gradients_of_several_batches(tmp_path):
 
 
 def clip_all(gradients):
-    return gs.clip_by_global_norm(gradients, 500.0)[0]
+    return gs.clip_by_global_norm(gradients, 8.0)[0]
+
+
+@pytest.fixture
+def large_from(monkeypatch):
+    """Lets gradients of 2 kB be as large as those of 8 MB are."""
+    monkeypatch.setattr(measured, "HELD_BYTES", 1 << 12)
 
 
 LARGE_ONES = {
     "unclipped": ({}, list, 0),
-    "clipnorm": ({"clipnorm": 500.0}, list, 1),
-    "global_clipnorm": ({"global_clipnorm": 500.0}, list, 1),
+    "clipnorm": ({"clipnorm": 8.0}, list, 1),
+    "global_clipnorm": ({"global_clipnorm": 8.0}, list, 1),
     "clip_by_global_norm": ({}, clip_all, 1),
 }
 
 
-@pytest.mark.parametrize("way", ["graph", "xla"])
-@pytest.mark.parametrize("case", LARGE_ONES)
+@pytest.mark.parametrize(
+    ("case", "way"), [*((case, "graph") for case in LARGE_ONES), ("clip_by_global_norm", "xla")]
+)
+@pytest.mark.usefixtures("large_from")
 def test_large_gradients(case, way, tmp_path):
     """Norms and clipping are known, and all of what is odd; not the updates of the large."""
     options, clip, sites = LARGE_ONES[case]
@@ -281,6 +293,7 @@ def test_large_gradients(case, way, tmp_path):
             np.testing.assert_allclose(numbers[name], value, rtol=1e-4, err_msg=name)
 
 
+@pytest.mark.usefixtures("large_from")
 def test_nothing_more_is_measured_once_the_recording_has_ended(tmp_path):
     training = Training(shapes=[LARGE, LARGE, LARGE, SMALL])
     step = tf.function(lambda each: training.apply(clip_all(training.gradients(each))))
@@ -303,11 +316,12 @@ LEFT_OUT = {  # what is left out, and the steps of the optimizer and of the clip
         [0],
         [0, ODD],
     ),
-    "clip_by_norm": ({}, lambda all_: [gs.clip_by_norm(g, 500.0) for g in all_], [0], [0, ODD]),
+    "clip_by_norm": ({}, lambda all_: [gs.clip_by_norm(g, 8.0) for g in all_], [0], [0, ODD]),
 }
 
 
 @pytest.mark.parametrize("case", LEFT_OUT)
+@pytest.mark.usefixtures("large_from")
 def test_what_is_not_known_of_large_gradients(case, tmp_path):
     """What became of single elements, and of those that are clipped one by one."""
     options, clip, updates, clips = LEFT_OUT[case]
@@ -369,6 +383,25 @@ def test_what_is_recorded_beside_an_odd_loss_is_not_called_odd(way, tmp_path):
     assert not run.losses[1].spikes.any()
 
 
+@pytest.mark.parametrize("way", ["eager", "graph"])
+def test_where_summaries_are_not_to_be_recorded(way, tmp_path):
+    """What is odd outside of there does not overrule it."""
+    training = Training()
+
+    def step(factors):
+        gradients = training.gradients(factors)
+        with tf.summary.record_if(False):
+            clip_all(gradients)
+
+    run = step if way == "eager" else tf.function(step)
+    with tf.summary.create_file_writer(str(tmp_path)).as_default():
+        for number in range(140):
+            run(tf.constant([1.0, 1e5 if number == 135 else 1.0]))
+    (found,) = gs.load(tmp_path).runs.values()
+    assert 135 in found.losses[0].steps
+    assert not any(len(clip.steps) for clip in found.clips)
+
+
 def test_a_tensor_that_comes_again_is_not_odd_for_ever(logdir):
     """TensorFlow keeps the zeros that it hands out."""
     training, constant = Training(shapes=[(2,), (2,)]), tf.constant([1.0, 1.0])
@@ -389,6 +422,7 @@ def test_a_tensor_that_comes_again_is_not_odd_for_ever(logdir):
 
 @pytest.mark.parametrize("way", ["eager", "graph"])
 @pytest.mark.parametrize("shapes", [[(3,), (3,)], [LARGE, LARGE, LARGE]], ids=["small", "large"])
+@pytest.mark.usefixtures("large_from")
 def test_gradients_of_two_tapes(shapes, way, tmp_path):
     """Neither holds too much alone, both together do."""
 
@@ -408,4 +442,4 @@ def test_gradients_of_two_tapes(shapes, way, tmp_path):
     run = recorded(tmp_path, 1000, make, way, 1e5)
     assert [loss.steps.tolist() for loss in run.losses] == [[0], [0, ODD]]
     assert run.optimizers[0].steps.tolist() == run.clips[0].steps.tolist() == [0, ODD]
-    np.testing.assert_allclose(run.clips[0].norms[1, 1, 1], 500.0, rtol=1e-3)
+    np.testing.assert_allclose(run.clips[0].norms[1, 1, 1], 8.0, rtol=1e-3)
