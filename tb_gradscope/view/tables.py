@@ -136,7 +136,7 @@ def _clips(run: RunHistory) -> Iterator[dict[str, Any]]:
             "variable": _Coded(list(site.variables), column),
             "step": site.steps[record],
             "wall_time": site.wall_times[record],
-            "norm_before": site.norms[record, column, 0],
+            "norm_before": norms[record, column],
             "norm_after": site.norms[record, column, 1],
             "method": _Coded([site.method]),
             "threshold": site.threshold[record],

@@ -48,7 +48,7 @@ def observe(
     is_repeat: bool = False,
     gradients: Gradients | None = None,
     early: Callable[[Any], None] | None = None,
-    picked: Any = NOT_ODD,
+    beside: Any = NOT_ODD,
 ) -> Counted:
     """Counts one call, and records it if it is due: eagerly, or in the graph under construction.
 
@@ -68,7 +68,7 @@ def observe(
         sentinel. A call in which it sees something odd is recorded.
       early: builds what is recorded if the call is due by the cadence, but holds large
         gradients and must not wait for the rest; it gets a bool scalar of the graph.
-      picked: why what it is compared with is odd, so that it is recorded too, or `NOT_ODD`.
+      beside: why what it is compared with is odd, so that it is recorded too, or `NOT_ODD`.
 
     Returns:
       The call, for `record` to record more of it; in a graph as it is due by the
@@ -93,7 +93,7 @@ def observe(
             if early is not None:
                 early(counted.due)
     if looked.verdict is None:  # its own reason comes first
-        looked = looked.beside(picked)
+        looked = looked.beside(beside)
     reason = record(looked, descriptions, payloads, tally=tally)
     if looked.glance is not None:
         verdict = Verdict.of(looked.glance, recorder, reason)

@@ -117,7 +117,7 @@ def observe_gradients(
         is_repeat=is_repeat,
         gradients=measured,
         early=functools.partial(compared.measure_apart, measured.apart),
-        picked=Verdicts(recorder, [each for one in others for each in one.alive()]).reason,
+        beside=Verdicts(recorder, [each for one in others for each in one.alive()]).reason,
     )
     remember(gradients, call.verdict)
     if parts is not None:

@@ -178,22 +178,25 @@ def test_parts_of_a_sum_and_their_cosines(way, value, tmp_path):
     assert_in_full(tmp_path, make, way, value, losses=3, cosines=1, optimizers=1)
 
 
+def odd_and_well():
+    """Two losses on the same variables, of which only the first is fed the value."""
+    training = Training()
+
+    def step(factors):
+        with gs.GradientTape(persistent=True) as tape:
+            odd = tf.add_n(training.terms(factors))
+            well = tf.add_n(training.terms(tf.ones_like(factors)))
+        of_odd = tape.gradient(odd, training.variables)
+        of_well = tape.gradient(well, training.variables)
+        del tape
+        return of_odd, of_well
+
+    return training, step
+
+
 @everywhere
 def test_a_loss_that_is_compared_with_one_that_is_odd(way, tmp_path):
-    def make():
-        training = Training()
-
-        def step(factors):
-            with gs.GradientTape(persistent=True) as tape:
-                odd = tf.add_n(training.terms(factors))
-                well = tf.add_n(training.terms(tf.ones_like(factors)))
-            gradients = [tape.gradient(loss, training.variables) for loss in (odd, well)]
-            del tape
-            return gradients
-
-        return training, step
-
-    assert_in_full(tmp_path, make, way, losses=2, cosines=1)
+    assert_in_full(tmp_path, odd_and_well, way, losses=2, cosines=1)
 
 
 @pytest.mark.parametrize("options", [{}, {"run_eagerly": True}, {"jit_compile": True}], ids=str)
@@ -362,21 +365,7 @@ def test_a_function_in_another_is_called_from_elsewhere_too(logdir):
 
 @everywhere
 def test_what_is_recorded_beside_an_odd_loss_is_not_called_odd(way, tmp_path):
-    def make():
-        training = Training()
-
-        def step(factors):
-            with gs.GradientTape(persistent=True) as tape:
-                odd = tf.add_n(training.terms(factors))
-                well = tf.add_n(training.terms(tf.ones_like(factors)))
-            of_odd = tape.gradient(odd, training.variables)
-            of_well = tape.gradient(well, training.variables)
-            del tape
-            return of_odd, of_well
-
-        return training, step
-
-    run = recorded(tmp_path, 1000, make, way, 1e5)
+    run = recorded(tmp_path, 1000, odd_and_well, way, 1e5)
     reasons = {loss.name: loss.reasons.tolist() for loss in run.losses}
     cadence, spike = Reason.CADENCE, Reason.SPIKE
     assert reasons == {"odd": [cadence, spike], "well": [cadence, Reason.BESIDE]}
