@@ -106,7 +106,8 @@ def _never(clip: ClipHistory, thresholds: Thresholds) -> Iterator[Finding]:
         variables=(),
         span=Span(int(clip.steps[0]), int(clip.steps[-1]), "all", calls),
         message=(
-            f"{words.site_name(clip)} never clipped in {calls} calls: the largest norm was "
+            f"{words.site_name(clip)} never clipped in {calls} "
+            f"{'' if clip.counts_every_call else 'recorded '}calls: the largest norm was "
             f"{words.amount(largest)}, the threshold is {words.amount(threshold)}."
         ),
         advice="Fine as a safety net; if it was meant to work, lower the threshold.",

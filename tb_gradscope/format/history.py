@@ -206,6 +206,7 @@ class ClipHistory:
       norms: float32 `[record, variable, 2]`, before and after; `is_none` where None,
         `is_absent` also where the record lacks the variable.
       calls, clipped, nonfinite: int64 `[record]`, cumulative; see `ClipRecord`.
+      counts_every_call: those three count all calls; else only those recorded.
       threshold, norm_before, norm_after, scale: float32 `[record]`.
     """
 
@@ -221,6 +222,7 @@ class ClipHistory:
     calls: Counts
     clipped: Counts
     nonfinite: Counts
+    counts_every_call: bool
     threshold: Floats
     norm_before: Floats
     norm_after: Floats
@@ -332,7 +334,6 @@ class RunHistory:
         counts = [
             _number(len(self.variables), "variable"),
             _number(len(self.clips), "clip site"),
-            *([_number(len(self.optimizers), "optimizer")] if self.optimizers else []),
             *([_number(len(self.optimizers), "optimizer")] if self.optimizers else []),
             *([_number(len(self.problems), "problem")] if self.problems else []),
         ]

@@ -156,6 +156,7 @@ def _clip(of: history.ClipHistory, name: str) -> schema.Clip:
         calls=_whole(of.calls),
         clipped=_whole(of.clipped),
         nonfinite=_whole(of.nonfinite),
+        counts_every_call=of.counts_every_call,
     )
 
 

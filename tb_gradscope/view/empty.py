@@ -80,6 +80,7 @@ def empty_run() -> RunHistory:
         calls=whole,
         clipped=whole,
         nonfinite=whole,
+        counts_every_call=False,
         threshold=real,
         norm_before=real,
         norm_after=real,

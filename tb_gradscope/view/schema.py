@@ -180,6 +180,7 @@ class Variable:
 class Clip:
     """A clip site. `calls`, `clipped` and `nonfinite` are cumulative, one entry for each record.
 
+    They are of all calls if `counts_every_call`, else of those recorded.
     `after` names the clip site whose output is clipped again here, or is empty.
     `id` as a loss's. The label's `text` says in sentences where among all that
     happens to gradients this is, or is empty.
@@ -196,6 +197,7 @@ class Clip:
     calls: tuple[int, ...]
     clipped: tuple[int, ...]
     nonfinite: tuple[int, ...]
+    counts_every_call: bool
 
 
 @dataclasses.dataclass(frozen=True)

@@ -94,9 +94,7 @@ def clip(of: ClipHistory) -> str:
     if not np.isnan(threshold):
         text += f" to {'at most ' * (of.method == 'value')}{amount(threshold)}"
     calls, clipped = int(of.calls[-1]), int(of.clipped[-1])
-    # Only a global norm is there, and counted, on steps that are not recorded; not Keras' own.
-    is_counted = of.method == "global_norm" and not of.name.endswith(".global_clipnorm")
-    what = "call" if is_counted else "recorded call"
+    what = "call" if of.counts_every_call else "recorded call"
     text += f", clipped {clipped} of {number(calls, what)} ({_percent(clipped, calls)})"
     if of.nonfinite[-1]:
         text += f", norm not finite in {int(of.nonfinite[-1])},"

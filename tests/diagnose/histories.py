@@ -118,6 +118,7 @@ def clip(before, threshold, name="clip_by_global_norm", **changes):
         calls=np.arange(count) + 1,
         clipped=np.cumsum(clipped),
         nonfinite=np.cumsum(~finite),
+        counts_every_call=True,
         threshold=np.full(count, threshold, np.float32),
         norm_before=whole.astype(np.float32),
         norm_after=(whole * scale).astype(np.float32),

@@ -134,7 +134,7 @@ def multi(run: pathlib.Path) -> None:
     other = Loss("adversarial", names[:2])
     pairs = [Cosine("kl", ["recon"], names, label=label)]
     adam = Optimizer("adam", names, scaled=True)
-    sites = [Clip("adam.global_clipnorm", names, label=label)]
+    sites = [Clip("adam.global_clipnorm", names, label=label, counts_every_call=False)]
     with Log(run) as log:
         for series in (total, recon, kl, other, *pairs, adam, *sites):
             series.open(log, 0)

@@ -153,10 +153,23 @@ class Loss:
 class Clip:
     """A clip series."""
 
-    def __init__(self, name, variables, method=messages.Clip.GLOBAL_NORM, after="", label=None):
+    def __init__(
+        self,
+        name,
+        variables,
+        method=messages.Clip.GLOBAL_NORM,
+        after="",
+        label=None,
+        counts_every_call=None,
+    ):
         self.schema = gradient_schema(name, variables, label=label)
         self.schema.kind = messages.Schema.CLIP
         self.schema.clip.method, self.schema.clip.after = method, after
+        # An optimizer's own clipping has its norm on recorded steps only.
+        counts = (
+            method == messages.Clip.GLOBAL_NORM if counts_every_call is None else counts_every_call
+        )
+        self.schema.clip.counts_every_call = counts
         self.series = series_of(self.schema)
         self.restart()
 

@@ -202,7 +202,7 @@ def clip(norms):
     names = tuple(f"v{i}" for i in range(len(before)))
     return ClipHistory(
         "clip", "norm", "", None, LABEL, names, zeros, np.zeros(1), norms, zeros, zeros, zeros,
-        one, one, one, one,
+        False, one, one, one, one,
     )  # fmt: skip
 
 

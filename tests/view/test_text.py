@@ -206,6 +206,20 @@ def clipping(tmp_path, name, method, norms, threshold=1.0):
     return sentences.clip(clip)
 
 
+@pytest.mark.parametrize(
+    ("counts_every_call", "said"),
+    [(True, "clipped 1 of 1 call (100 %)"), (False, "clipped 1 of 1 recorded call (100 %)")],
+)
+def test_calls_that_were_counted(counts_every_call, said, tmp_path):
+    # What a site is called says nothing of it.
+    clip = Clip("my.global_clipnorm", ["a"], counts_every_call=counts_every_call)
+    with Log(tmp_path) as log:
+        clip.open(log, 0)
+        clip.record(log, 0, [4])
+    (clip,) = load(tmp_path).runs["."].clips
+    assert said in sentences.clip(clip)
+
+
 NORM, VALUE = messages.Clip.NORM, messages.Clip.VALUE
 
 

@@ -163,6 +163,7 @@ export interface Variable {
 /**
  * A clip site. `calls`, `clipped` and `nonfinite` are cumulative, one entry for each record.
  *
+ * They are of all calls if `counts_every_call`, else of those recorded.
  * `after` names the clip site whose output is clipped again here, or is empty.
  * `id` as a loss's. The label's `text` says in sentences where among all that
  * happens to gradients this is, or is empty.
@@ -179,6 +180,7 @@ export interface Clip {
   calls: number[];
   clipped: number[];
   nonfinite: number[];
+  counts_every_call: boolean;
 }
 
 /**

@@ -31,10 +31,15 @@ export function cumulative(clip: Clip): Totals[] {
   return lines;
 }
 
+/** What the counters of a clip site count. */
+export function callsOf(clip: Clip): string {
+  return clip.counts_every_call ? 'calls' : 'recorded calls';
+}
+
 /**
  * Fraction of calls clipped in a window of the last `window` calls, at each record.
  *
- * Calls between two records are counted too, since the counters saw them. A
+ * Calls between two records are counted too where the site counts every call. A
  * window cannot be narrower than the distance of two records.
  */
 export function clippedFraction(totals: readonly Totals[], window: number): number[] {

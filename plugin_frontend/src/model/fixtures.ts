@@ -123,6 +123,7 @@ export function makeClip(given: Partial<Clip>): Clip {
     calls: [1],
     clipped: [0],
     nonfinite: [0],
+    counts_every_call: true,
     ...given,
   };
 }

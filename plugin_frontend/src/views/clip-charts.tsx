@@ -1,6 +1,12 @@
 import { useMemo, useState } from 'preact/hooks';
 import type { Clip } from '../api/schema.gen';
-import { type ClipNumbers, clippedFraction, shownNorms, type Totals } from '../model/clipping';
+import {
+  type ClipNumbers,
+  callsOf,
+  clippedFraction,
+  shownNorms,
+  type Totals,
+} from '../model/clipping';
 import { LINES } from '../model/palette';
 import { align, nearest } from '../model/series';
 import type { Store } from '../model/store';
@@ -87,7 +93,7 @@ function unfinite(clip: Clip, numbers: ClipNumbers, color: string) {
 
 const WINDOWS = [10, 50, 100, 500, 1000];
 
-/** How many of the last calls were clipped; the counters saw those between records too. */
+/** How many of the last calls were clipped; those between records too, where they are counted. */
 export function FractionChart({
   store,
   steps,
@@ -95,6 +101,7 @@ export function FractionChart({
   totals,
 }: ChartProps & { totals: readonly Totals[] }) {
   const calls = totals.at(-1)?.calls ?? 0;
+  const what = callsOf(clip);
   const [window, setWindow] = useState(100);
   const theme = store.theme.value;
   const data = useMemo(
@@ -107,7 +114,7 @@ export function FractionChart({
   return (
     <>
       <div class="row between">
-        <h3>Fraction of calls clipped</h3>
+        <h3>Fraction of {what} clipped</h3>
         <label class="field">
           over the last
           <select
@@ -117,15 +124,15 @@ export function FractionChart({
           >
             {WINDOWS.filter((size) => size <= Math.max(calls, 100)).map((size) => (
               <option key={size} value={String(size)}>
-                {count(size)} calls
+                {count(size)} {what}
               </option>
             ))}
-            <option value="Infinity">all calls</option>
+            <option value="Infinity">all {what}</option>
           </select>
         </label>
       </div>
       <Chart
-        label="Fraction of calls clipped by step"
+        label={`Fraction of ${what} clipped by step`}
         lines={[{ label: 'clipped', color: LINES[theme][1] ?? '#c60' }]}
         data={data}
         kind="fraction"

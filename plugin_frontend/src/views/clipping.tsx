@@ -1,6 +1,6 @@
 import { useMemo, useState } from 'preact/hooks';
 import type { Clip } from '../api/schema.gen';
-import { band, cumulative, METHODS, type Totals } from '../model/clipping';
+import { band, callsOf, cumulative, METHODS, type Totals } from '../model/clipping';
 import { fullName } from '../model/columns';
 import { lastAtOrBefore } from '../model/series';
 import type { Source } from '../model/source';
@@ -71,7 +71,7 @@ function Site({ store, shown, source, clip }: SiteProps) {
         <span class={`chip level-${judged.level}`} title={judged.meaning}>
           {judged.word}
         </span>
-        <span>{sayTotals(last, counted(clip), clip.steps.at(-1))}</span>
+        <span>{sayTotals(last, clip)}</span>
         <span class="muted">{judged.meaning}</span>
       </header>
       {clip.label.text && <p>{clip.label.text}</p>}
@@ -90,17 +90,12 @@ function Site({ store, shown, source, clip }: SiteProps) {
   );
 }
 
-/** Only a global norm is there, and counted, on steps that are not recorded; not Keras' own. */
-function counted({ method, name }: Clip): string {
-  const isCounted = method === 'global_norm' && !name.endsWith('.global_clipnorm');
-  return isCounted ? 'calls' : 'recorded calls';
-}
-
-function sayTotals({ calls, clipped, nonfinite }: Totals, what: string, step?: number): string {
+function sayTotals({ calls, clipped, nonfinite }: Totals, clip: Clip): string {
+  const step = clip.steps.at(-1);
   const share = calls > 0 ? ` (${percent(clipped / calls)})` : '';
   const until = step === undefined ? '' : ` up to step ${count(step)}`;
   const apart = nonfinite > 0 ? `; ${count(nonfinite)} with a norm that is not finite` : '';
-  return `clipped in ${count(clipped)} of ${count(calls)} ${what}${share}${until}${apart}`;
+  return `clipped in ${count(clipped)} of ${count(calls)} ${callsOf(clip)}${share}${until}${apart}`;
 }
 
 function SiteNumbers({ store, shown, source, clip, totals }: SiteProps & { totals: Totals[] }) {

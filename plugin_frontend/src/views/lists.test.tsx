@@ -58,12 +58,25 @@ it('says what a clip site did, how to judge it, and who caused it', async () => 
   expect(site.textContent).toContain('3 with a norm that is not finite');
   expect(screen.getByText('step-size limiter')).toBeTruthy();
   const shares = await screen.findByRole('list', { name: /Shares/ });
+  expect(site.textContent).toContain('Fraction of calls clipped');
   expect(shares.textContent).toBe('w298 %w11.9 %');
   expect(site.textContent).toContain('scaled to 4.6 % of its length');
   fireEvent.click(screen.getByRole('button', { name: 'Show as table' }));
   expect(
     screen.getByRole('row', { name: /^10 21.74 1.000 1.000 4.6 % 812 of 1,000$/ }),
   ).toBeTruthy();
+});
+
+it('says of which calls the counts are, whatever the site is called', async () => {
+  const clips = [true, false].map((counts_every_call) =>
+    makeClip({ ...CLIP, name: `${counts_every_call}.global_clipnorm`, counts_every_call }),
+  );
+  const shown = shownRun({ clips });
+  render(<Clipping store={storeOf(shown)} shown={shown} source={SOURCE} />);
+  const [every, recorded] = screen.getAllByRole('region');
+  expect(every?.textContent).toContain('clipped in 812 of 1,000 calls');
+  expect(recorded?.textContent).toContain('clipped in 812 of 1,000 recorded calls');
+  await screen.findByText('Fraction of recorded calls clipped');
 });
 
 it('teaches clipping where there is none', () => {

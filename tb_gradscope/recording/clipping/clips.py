@@ -81,7 +81,7 @@ def observe_clip(recorder: Recorder, call: ClipCall) -> None:
     ORIGINS.remember(call.after, one.origins)
     if is_elsewhere(one.description.schema.label):
         return
-    tally = _tally(call) if one.description.counts_every_call else None
+    tally = _tally(call) if one.description.schema.clip.counts_every_call else None
     counted = count(recorder, one.description, none)
     verdicts = Verdicts(recorder, call.before)
     if verdicts.can_wait:
@@ -127,12 +127,11 @@ class _Recognised:
             clip=messages.Clip(
                 method=call.method,
                 after=next((origin.site for origin in known if origin and origin.site), ""),
+                # A global norm is there in every call; others cost a pass over the gradient.
+                counts_every_call=call.global_norm is not None,
             ),
         )
-        # The global norm is there in every call; other norms cost a pass over the gradient.
-        self.description = Description(
-            described, none, counts_every_call=call.global_norm is not None
-        )
+        self.description = Description(described, none)
         every_name = tuple(variable.name for variable in variables)
         of_tape = next((origin.recorder for origin in known if origin), None)
         self.origins = [

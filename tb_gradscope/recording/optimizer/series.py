@@ -93,7 +93,6 @@ class Recognised:
                 ),
                 none,
                 counted_as,
-                counts_every_call=False,
             )
         label = messages.Label.FromString(label.SerializeToString())
         label.sparse = any(isinstance(gradient, tf.IndexedSlices) for gradient in gradients)

@@ -50,13 +50,11 @@ class Description:
       none: bool `[variable]`, gradients known to be None while tracing.
       counted_as: name of the counter of its calls: series with the same one are of
         the same calls (a loss and its parts). Empty for one of its own.
-      counts_every_call: clip sites: tallies are kept for calls not recorded too.
     """
 
     schema: Any
     none: tuple[bool, ...] = ()
     counted_as: str = ""
-    counts_every_call: bool = True
 
     @functools.cached_property
     def series(self) -> str:

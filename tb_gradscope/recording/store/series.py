@@ -179,7 +179,7 @@ class Series:
 
     def _write_clip(self, writer: Writer, step: int, slot: Slot) -> None:
         calls, tallies, header = slot.call + 1, slot.tallies, slot.payload[:CLIP_HEADER]
-        if not self.description.counts_every_call:
+        if not self.description.schema.clip.counts_every_call:
             self._recorded_tallies += header[4:].astype(np.int64)
             calls, tallies = self._records, self._recorded_tallies
         norms = slot.payload[CLIP_HEADER:].reshape(-1, 2).copy()

@@ -117,6 +117,7 @@ def test_a_global_norm_clip_is_recorded(mode, recorded):
     (clip,) = recorded().clips
     whole = np.sqrt(50**2 + 1)
     assert (clip.name, clip.method) == ("clip_by_global_norm", "global_norm")
+    assert clip.counts_every_call
     assert clip.variables == ("w", "u", "b")
     assert clip.steps.tolist() == [0, 1, 2, 3, 4]
     assert clip.threshold.tolist() == [10] * 5

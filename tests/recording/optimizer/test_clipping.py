@@ -65,6 +65,7 @@ def test_its_own_clipping_is_recorded(option, method, calls_clipped, mode, recor
     np.testing.assert_allclose(clip.norm_after, after, rtol=1e-4)
     np.testing.assert_allclose(clip.scale, after / clip.norm_before, rtol=1e-4)
     assert clip.clipped.tolist() == calls_clipped
+    assert not clip.counts_every_call
     # The gradients of the optimizer's row are those before clipping.
     np.testing.assert_allclose(optimizer.values[:, :, 1], before, rtol=1e-5)
 
