@@ -88,11 +88,12 @@ def observe_clip(recorder: Recorder, call: ClipCall) -> None:
         counted = counted.beside(verdicts.reason)
     record(counted, [one.description], lambda: [_payload(call)], tally=tally)
     is_global = call.method == messages.Clip.GLOBAL_NORM
+    is_own = call.method == messages.Clip.CUSTOM
     halves = verdicts.halves() if is_global and not verdicts.can_wait else None
     if halves is not None:  # large ones are not read again
         alone = counted.beside_alone(verdicts.reason)
         record(alone, [one.description], lambda: [_payload(call, halves)])
-    pass_on(call.before, call.after, _scale_of(call) if is_global else None)
+    pass_on(call.before, call.after, _scale_of(call) if is_global else None, is_own=is_own)
 
 
 def _scale_of(call: ClipCall) -> Callable[[], Any]:
@@ -133,9 +134,18 @@ class _Recognised:
         )
         self.description = Description(described, none)
         every_name = tuple(variable.name for variable in variables)
+        is_own = call.method == messages.Clip.CUSTOM
         of_tape = next((origin.recorder for origin in known if origin), None)
         self.origins = [
-            Origin(every_name, position, site, of_tape, None if origin is None else origin.taken)
+            Origin(
+                every_name,
+                position,
+                site,
+                of_tape,
+                None if origin is None else origin.taken,
+                # A clipper of the program's own may make a NaN of its own.
+                None if origin is None or is_own else origin.seen_by,
+            )
             for position, origin in enumerate(known)
         ]
         self.given = sources.SameSources(given)

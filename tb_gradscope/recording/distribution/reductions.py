@@ -12,6 +12,7 @@ from __future__ import annotations
 import collections
 import functools
 import threading
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -27,6 +28,7 @@ from tb_gradscope.recording.store.counted import in_function
 from tb_gradscope.recording.store.description import Description
 from tb_gradscope.recording.store.destination import current
 from tb_gradscope.recording.store.observe import observe, schema
+from tb_gradscope.recording.store.recorder import Recorder
 from tb_gradscope.recording.store.verdict import remember
 from tb_gradscope.recording.tape import place
 from tb_gradscope.recording.tape.origins import ORIGINS, Origin, Taken
@@ -113,7 +115,7 @@ def _observe(
         key = ("reduced", op, sparse, origins)
         one = recorder.seen.get(key)
         if one is None:
-            one = _Reduced(op, origins, takens, sparse)
+            one = _Reduced(recorder, op, origins, takens, sparse)
             recorder.remember(key, one)
         for copy in copies:
             ORIGINS.remember(copy, one.origins)
@@ -136,7 +138,12 @@ class _Reduced:
     """Gradients that are reduced together, as recognised at one call site."""
 
     def __init__(
-        self, op: str, origins: Sequence[Origin], takens: Sequence[Taken], sparse: bool
+        self,
+        recorder: Recorder,
+        op: str,
+        origins: Sequence[Origin],
+        takens: Sequence[Taken],
+        sparse: bool,
     ) -> None:
         local = takens[0].schema
         label = messages.Label()
@@ -160,6 +167,7 @@ class _Reduced:
                 origin.site,
                 origin.recorder,
                 Taken(reduced, position, taken.source),
+                weakref.ref(recorder) if recorder.has_sentinel else None,
             )
             for position, (origin, taken) in enumerate(zip(origins, takens, strict=True))
         ]

@@ -110,8 +110,8 @@ def _in_rows(layout: tuple[Any, ...]) -> Any:
     return concrete(function, [tf.TensorSpec(shape, dtype) for dtype, shape in layout])
 
 
-def all_moments(parts: list[Part]) -> tuple[Any, ...]:
-    """Returns the moments of every part, each float32 `[part]`, as `_moments` does of one."""
+def all_moments(parts: list[Part]) -> Any:
+    """Returns the moments of every part, float32 `[part, moment]`, as `_moments` does of one."""
     small, large, other = [], [], []
     for index, part in enumerate(parts):
         gradient = part.arguments[0]
@@ -127,19 +127,11 @@ def all_moments(parts: list[Part]) -> tuple[Any, ...]:
     if large:
         groups.append(_large_moments([parts[index].arguments[0] for index in large]))
     if other:
-        groups.append(
-            tf.unstack(
-                tf.stack([apply(_OF[parts[index].kind], parts[index]) for index in other]), axis=1
-            )
-        )
-    order = np.argsort(small + large + other)
-    columns = [tf.concat(column, 0) for column in zip(*groups, strict=True)]
-    if (order != np.arange(len(order))).any():
-        columns = tf.unstack(tf.gather(tf.stack(columns), tf.constant(order, tf.int32), axis=1))
-    return tuple(columns)
+        groups.append(tf.stack([apply(_OF[parts[index].kind], parts[index]) for index in other]))
+    return in_order(groups, small + large + other)
 
 
-def _small_moments(gradients: list[Any]) -> list[Any]:
+def _small_moments(gradients: list[Any]) -> Any:
     rows, owners, count = together(gradients)
     squared = rows * rows
     sums = [squared, rows, tf.cast(rows != 0, tf.float32)]
@@ -150,10 +142,11 @@ def _small_moments(gradients: list[Any]) -> list[Any]:
     # A root gives back what was squared, to the last bit, wherever these moments are trusted.
     largest = tf.sqrt(tf.math.unsorted_segment_max(tf.reduce_max(squared, 1), owners, count))
     sizes = [gradient.shape.num_elements() for gradient in gradients]
-    return [squares, largest, total, tf.zeros_like(total), nonzero, tf.constant(sizes, tf.float32)]
+    size = tf.constant(sizes, tf.float32)
+    return tf.stack([squares, largest, total, tf.zeros_like(total), nonzero, size], 1)
 
 
-def _large_moments(gradients: list[Any]) -> list[Any]:
+def _large_moments(gradients: list[Any]) -> Any:
     real = [parts_of(gradient)[0] for gradient in gradients]
 
     def stacked(function: Any) -> Any:
@@ -167,7 +160,8 @@ def _large_moments(gradients: list[Any]) -> list[Any]:
     # The sum of squared signs: less memory is written than by count_nonzero.
     nonzero = 2.0 * stacked(lambda part: tf.nn.l2_loss(tf.sign(part)))
     size = stacked(lambda part: _size(part))
-    return [squares, tf.maximum(largest, 0), total, tf.zeros_like(total), nonzero, size]
+    largest = tf.maximum(largest, 0)
+    return tf.stack([squares, largest, total, tf.zeros_like(total), nonzero, size], 1)
 
 
 def _size(tensor: Any) -> Any:
@@ -199,8 +193,12 @@ def all_norms(values: list[Any]) -> Any:
 
 
 def from_moments(moments: Any) -> tuple[Any, Any]:
-    """Returns float32 `[variable, statistic]` and bool `[variable]`, which to trust."""
-    squares, largest, total, imaginary, nonzero, size = moments
+    """Returns float32 `[variable, statistic]` and bool `[variable]`, which to trust.
+
+    Args:
+      moments: float32 `[variable, moment]`.
+    """
+    squares, largest, total, imaginary, nonzero, size = tf.unstack(moments, axis=1)
     mean = tf.math.divide_no_nan(total, size)
     squared_mean = mean**2 + tf.math.divide_no_nan(imaginary, size) ** 2
     variance = tf.math.divide_no_nan(squares, size) - squared_mean

@@ -68,7 +68,7 @@ def _counted(
     # What is made of several gradients, or has a loss scale in it, is not what a tape gave.
     is_as_taken = optimizer.accumulation == 1 and not optimizer.may_skip
     verdicts = Verdicts(recorder, gradients if is_as_taken else [None] * len(gradients))
-    were_looked_at = is_as_taken and _were_looked_at(gradients, verdicts)
+    were_looked_at = is_as_taken and _were_looked_at(recorder, gradients, verdicts)
     if one.is_reduced:
         # Where Keras clips first, or takes a scale out, what is reduced is something else again.
         is_same = one.clip is None and keras.loss_scale(optimizer.outer) is None
@@ -92,8 +92,10 @@ def _counted(
     return step
 
 
-def _were_looked_at(gradients: Sequence[Any], verdicts: Verdicts) -> bool:
-    """Tells whether a sentinel has looked at all gradients; eager ones have a verdict if odd."""
+def _were_looked_at(recorder: Recorder, gradients: Sequence[Any], verdicts: Verdicts) -> bool:
+    """Tells whether its sentinel has looked at all gradients; eager ones have a verdict if odd."""
     if not tf.executing_eagerly():
-        return verdicts.are_all_known
-    return all(gradient is None or ORIGINS.of(gradient) is not None for gradient in gradients)
+        return verdicts.were_looked_at
+    origins = [ORIGINS.of(gradient) for gradient in gradients if gradient is not None]
+    seen_by = [None if origin is None else origin.seen_by for origin in origins]
+    return all(each is not None and each() is recorder for each in seen_by)

@@ -101,6 +101,8 @@ class Step:
             self._counted, _ = look(
                 self._counted, self._descriptions[0], watched, self._is_update, take_apart
             )
+            if self._verdicts.can_wait:  # seen before the program's own code had them
+                self._counted = self._counted.beside(self._verdicts.reason)
         else:
             seen = self._verdicts.apart(apart)
             if seen is not None:

@@ -54,11 +54,13 @@ class _Look:
         None where it is not known.
       is_odd: of a gradient that must not wait for the verdict: a bool scalar, whether more
         than its norm is to be known; None of one that is small beside the others of its call.
+      is_changed: by code of the program's own since, which may have made it odd.
     """
 
     verdict: Verdict
     half: Callable[[], Any] | None = None
     is_odd: Any = None
+    is_changed: bool = False
 
 
 _Looks = dict[int, tuple[weakref.ref[Any], _Look]]
@@ -88,7 +90,9 @@ def _first_look(verdict: Verdict, position: int) -> _Look:
     return _Look(verdict, lambda: half, is_odd)
 
 
-def pass_on(before: Sequence[Any], after: Sequence[Any], scale: Any = None) -> None:
+def pass_on(
+    before: Sequence[Any], after: Sequence[Any], scale: Any = None, *, is_own: bool = False
+) -> None:
     """Notes the same of what came out of clipping.
 
     Args:
@@ -96,11 +100,13 @@ def pass_on(before: Sequence[Any], after: Sequence[Any], scale: Any = None) -> N
       after: what came out, in the same order.
       scale: returns what all were multiplied with, a float32 scalar; None where that is not
         what was done to them.
+      is_own: code of the program's own has clipped them.
     """
     for old, new in zip(before, after, strict=True):
         look = None if old is None or new is None or new is old else _look_at(old)
         if look is not None:
-            _note(new, _clipped(look, scale))
+            look = _clipped(look, scale)
+            _note(new, dataclasses.replace(look, is_changed=look.is_changed or is_own))
 
 
 def _clipped(look: _Look, scale: Any) -> _Look:
@@ -162,6 +168,7 @@ class Verdicts:
     Attributes:
       reason: why the first odd one is odd; `NOT_ODD` where none is, or nothing is known.
       are_all_known: no gradient is without a verdict.
+      were_looked_at: and none was changed since by code of the program's own. Of a graph.
       can_wait: all have one, and are small enough to wait for it: these together, and each
         beside the others of its own call.
     """
@@ -183,6 +190,7 @@ class Verdicts:
             for look, gradient in zip(self._looks, gradients, strict=True)
         )
         there = [look for look in self._looks if look is not None]
+        self.were_looked_at = self.are_all_known and not any(look.is_changed for look in there)
         # In eager code there is a verdict only where a call is odd, and the program holds all.
         self.can_wait = bool(there) and (
             tf.executing_eagerly()

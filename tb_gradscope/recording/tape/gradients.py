@@ -172,12 +172,14 @@ class _Identified:
         )
         # A tape that was given a recorder leads its clip functions there too.
         own = weakref.ref(recorder) if is_given else None
+        seen_by = weakref.ref(recorder) if recorder.has_sentinel else None
         self.origins = [
             Origin(
                 tuple(variables),
                 position,
                 recorder=own,
                 taken=Taken(described_schema, position, sources.reference(source)),
+                seen_by=seen_by,
             )
             for position, source in enumerate(found)
         ]

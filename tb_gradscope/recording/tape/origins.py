@@ -41,6 +41,8 @@ class Origin:
       site: name of the clip site that made it, "" for a tape.
       recorder: the one given to that tape, if one was.
       taken: the gradient it was before any clipping, None if unknown.
+      seen_by: the recorder whose sentinel looks at it, before or after that; None where none
+        does.
     """
 
     names: tuple[str, ...]
@@ -48,6 +50,7 @@ class Origin:
     site: str = ""
     recorder: weakref.ref[Recorder] | None = None
     taken: Taken | None = None
+    seen_by: weakref.ref[Recorder] | None = None
 
     @property
     def label(self) -> Any | None:

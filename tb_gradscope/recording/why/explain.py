@@ -13,9 +13,9 @@ from tb_gradscope.recording.tape import place, sources
 from tb_gradscope.recording.why import program, rebinding, windows, world
 from tb_gradscope.recording.why.blockers import line_of
 from tb_gradscope.recording.why.cause import Cause
+from tb_gradscope.recording.why.deduction import Missing, judge
 from tb_gradscope.recording.why.lines import Line
 from tb_gradscope.recording.why.unseen import judge_unseen
-from tb_gradscope.recording.why.verdict import Missing, judge
 from tb_gradscope.recording.why.windows import TapeLog
 
 _GRADIENT = frozenset({"gradient"})

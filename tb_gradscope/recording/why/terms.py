@@ -19,10 +19,10 @@ from tb_gradscope.recording.tape import place
 from tb_gradscope.recording.why import program, windows, world
 from tb_gradscope.recording.why.blockers import line_of
 from tb_gradscope.recording.why.cause import Cause
+from tb_gradscope.recording.why.deduction import Missing, judge
 from tb_gradscope.recording.why.lines import Line
 from tb_gradscope.recording.why.reach import Reach
 from tb_gradscope.recording.why.summands import Summand, may_be_sum, summands
-from tb_gradscope.recording.why.verdict import Missing, judge
 from tb_gradscope.recording.why.windows import TapeLog
 from tb_gradscope.recording.why.world import World
 

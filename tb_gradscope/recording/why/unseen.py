@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from tb_gradscope.recording.why.cause import Cause
+from tb_gradscope.recording.why.deduction import Missing
 from tb_gradscope.recording.why.lines import Line
 from tb_gradscope.recording.why.nodes import CARRIES_GRADIENT
-from tb_gradscope.recording.why.verdict import Missing
 from tb_gradscope.recording.why.windows import TapeLog
 
 
@@ -18,7 +18,7 @@ def judge_unseen(
     watched: set[int],
     loss: Line,
 ) -> list[Cause]:
-    """Returns the cause of each missing gradient; arguments as for `verdict.judge`.
+    """Returns the cause of each missing gradient; arguments as for `deduction.judge`.
 
     What needs the operations stays unknown until a step is observed.
     """

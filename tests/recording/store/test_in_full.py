@@ -18,6 +18,7 @@ ODD, STEPS = 37, 42
 LARGE, SMALL = [33, 20], [3]  # see `large_from`
 WAYS = {"eager": None, "graph": {}, "xla": {"jit_compile": True}}
 everywhere = pytest.mark.parametrize("way", WAYS)
+eager_and_graph = pytest.mark.parametrize("way", ["eager", "graph"])
 odd_ways = pytest.mark.parametrize("value", [np.nan, 1e5], ids=["nan", "spike"])
 
 
@@ -132,6 +133,41 @@ def test_clip_functions_and_what_they_hand_on(clipper, way, tmp_path):
         return training, lambda factors: training.apply(clip(training.gradients(factors)))
 
     assert_in_full(tmp_path, make, way, optimizers=1, clips=1)
+
+
+@eager_and_graph
+def test_a_clipper_that_makes_a_nan_of_its_own(way, tmp_path):
+    """Nothing is odd about what the tape takes: the optimizer's sentinel sees it."""
+
+    def make():
+        training = Training()
+
+        def step(factors):
+            gradients = training.gradients(tf.ones_like(factors))
+            ruined = [gradients[0], gradients[1] * factors[1]]
+            gs.record_clipping(gradients, ruined, name="own", threshold=1.0)
+            training.apply(ruined)
+
+        return training, step
+
+    run = recorded(tmp_path, 1000, make, way)
+    assert run.optimizers[0].steps.tolist() == [0, ODD, ODD + 1]  # it is over
+
+
+def test_an_optimizer_that_records_elsewhere_than_the_tape(tmp_path):
+    training = Training()
+    elsewhere = gs.record(tmp_path / "optimizer", every=1000, on_error="raise")
+
+    factors = np.ones([STEPS, 2], np.float32)
+    factors[ODD, 1] = np.nan
+    with gs.record(tmp_path / "tape", every=1000, on_error="raise"):
+        for each in factors:
+            gradients = training.gradients(tf.constant(each))
+            with elsewhere:
+                training.apply(gradients)
+    for of in gs.load(tmp_path).runs.values():
+        (series,) = [*of.losses, *of.optimizers]
+        assert ODD in series.steps
 
 
 @everywhere
@@ -372,7 +408,7 @@ def test_what_is_recorded_beside_an_odd_loss_is_not_called_odd(way, tmp_path):
     assert not run.losses[1].spikes.any()
 
 
-@pytest.mark.parametrize("way", ["eager", "graph"])
+@eager_and_graph
 def test_where_summaries_are_not_to_be_recorded(way, tmp_path):
     """What is odd outside of there does not overrule it."""
     training = Training()
@@ -409,7 +445,7 @@ def test_a_tensor_that_comes_again_is_not_odd_for_ever(logdir):
     assert run.losses[0].steps.tolist() == run.optimizers[0].steps.tolist() == [0, 30]
 
 
-@pytest.mark.parametrize("way", ["eager", "graph"])
+@eager_and_graph
 @pytest.mark.parametrize("shapes", [[(3,), (3,)], [LARGE, LARGE, LARGE]], ids=["small", "large"])
 @pytest.mark.usefixtures("large_from")
 def test_gradients_of_two_tapes(shapes, way, tmp_path):
