@@ -29,8 +29,13 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from tb_gradscope.checking import Report as Report
     from tb_gradscope.checking import check as check
+    from tb_gradscope.diagnose.finding import Finding as Finding
     from tb_gradscope.format.errors import FormatError as FormatError
     from tb_gradscope.format.errors import GradscopeError as GradscopeError
+    from tb_gradscope.format.history import Label as Label
+    from tb_gradscope.format.statistics import Reason as Reason
+    from tb_gradscope.format.statistics import State as State
+    from tb_gradscope.format.statistics import Statistic as Statistic
     from tb_gradscope.recording.clipping.functions import clip_by_global_norm as clip_by_global_norm
     from tb_gradscope.recording.clipping.functions import clip_by_norm as clip_by_norm
     from tb_gradscope.recording.clipping.functions import clip_by_value as clip_by_value
@@ -60,10 +65,15 @@ _RECORDING = {
     "watch_optimizer": "tb_gradscope.recording.optimizer.watched",
 }
 _READING = {
+    "Finding": "tb_gradscope.diagnose.finding",
     "FormatError": "tb_gradscope.format.errors",
     "GradscopeError": "tb_gradscope.format.errors",
     "History": "tb_gradscope.view.load",
+    "Label": "tb_gradscope.format.history",
+    "Reason": "tb_gradscope.format.statistics",
     "Report": "tb_gradscope.checking",
+    "State": "tb_gradscope.format.statistics",
+    "Statistic": "tb_gradscope.format.statistics",
     "load": "tb_gradscope.view.load",
 }
 
