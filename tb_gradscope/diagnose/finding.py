@@ -81,8 +81,8 @@ class Finding:
       message: one sentence that says all of the above.
       advice: one sentence: what to try.
       cause: kind "none" only.
-      other_loss: the second loss of a conflict or domination, or who reaches a
-        variable that this loss does not.
+      other_loss: the second loss of a conflict or domination, who reaches a
+        variable that this loss does not, or whose NaN or Inf this one follows from.
       where: the line to look at, None if unknown.
       evidence: the numbers compared, by name; "threshold" is what they were compared with,
         "threshold_name" what that is called (see `Thresholds`).

@@ -62,7 +62,7 @@ def _causes_only(found: list[Finding]) -> list[Finding]:
     broken = {
         (one.loss, one.label): one.span.first
         for one in found
-        if one.kind in ("nan", "inf") and one.severity == "error"
+        if one.kind in ("nan", "inf") and (one.severity == "error" or one.other_loss)
     }
     return [
         one

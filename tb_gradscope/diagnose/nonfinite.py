@@ -10,23 +10,34 @@ Try: an epsilon inside the logarithm, division or root; the `from_logits` form
 of the loss; `tf.debugging.enable_check_numerics()` for the operation itself; for
 float16 a loss scale.
 
+What follows from it is only said: a loss whose variables were ruined by the gradient
+of another one before its own was not finite (see `ruined`).
+
 Not a fault, and not reported: steps that an optimizer with a loss scale left out
 because the scale had overflowed (see `left_out` for those where it had not).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from tb_gradscope.diagnose import words
 from tb_gradscope.diagnose.finding import Finding, Kind, Pattern, Severity, Span, where
-from tb_gradscope.diagnose.norms import Mask, last_weights, names_of, norms_of
-from tb_gradscope.diagnose.roles import role
+from tb_gradscope.diagnose.nonfinite_reasons import advice
+from tb_gradscope.diagnose.norms import Mask, names_of, record_at
+from tb_gradscope.diagnose.ruined import (
+    Culprit,
+    Ruin,
+    broken_records,
+    culprit,
+    not_finite_before,
+    ruined,
+)
 from tb_gradscope.diagnose.spans import span_of, spans_in
 from tb_gradscope.diagnose.thresholds import Thresholds
-from tb_gradscope.format.history import LossHistory, Place, RunHistory, Steps
+from tb_gradscope.format.history import LossHistory, Place, RunHistory
 from tb_gradscope.format.record import is_absent
 from tb_gradscope.format.statistics import State, Statistic
 
@@ -34,10 +45,6 @@ _STATES: tuple[tuple[State, Kind, str], ...] = (
     (State.NAN, "nan", "NaN"),
     (State.INF, "inf", "Inf"),
 )
-
-_BEFORE = 4  # records that show a growth
-_GROWN = 100
-_LEAPT = 1e6  # losses of a training that still works stay far below
 
 
 def nonfinite(run: RunHistory, thresholds: Thresholds) -> Iterator[Finding]:
@@ -75,9 +82,9 @@ def _finding(run: RunHistory, loss: LossHistory, onset: _Onset, other: _Onset | 
     names = names_of(run, loss, onset.columns)
     finite = _finite_at(loss, onset)
     span = _span(loss, onset)
-    ruined = _ruined(run, loss)
+    ruin = ruined(run, loss)
     severity: Severity = "warning"
-    if ruined or _broken_to_the_end(loss, onset.step):
+    if ruin is not None or _broken_to_the_end(loss, onset.step):
         severity = "error"
     exact = loss.watched or loss.records == (loss.calls[-1] if len(loss.calls) else 0)
     first = f"first {onset.word}" if exact else f"{onset.word} first seen"
@@ -95,10 +102,16 @@ def _finding(run: RunHistory, loss: LossHistory, onset: _Onset, other: _Onset | 
     }[span.pattern]
     if other is not None and other.step < onset.step:
         text += f" It was {other.word} before, from step {other.step} on."
+    cause = culprit(run, loss, onset.step, exact)
+    ill = [run.variables[position].name for position in not_finite_before(run, loss, onset.step)]
+    if cause is not None:
+        return _consequence(loss, names, onset.kind, span, text, cause, ill)
     text += _of_the_loss(loss, onset.step)
-    if ruined:
-        itself = "itself is" if len(ruined) == 1 else "themselves are"
-        text += f" {words.named(ruined)} {itself} not finite since."
+    ill = ill if exact else []
+    if ill:
+        text += f" {words.named(ill)} {_itself(ill)} not finite already."
+    elif ruin is not None:
+        text += f" {_since(ruin)}"
     spread = _spread(run, onset.step)
     return Finding(
         kind=onset.kind,
@@ -108,7 +121,7 @@ def _finding(run: RunHistory, loss: LossHistory, onset: _Onset, other: _Onset | 
         variables=names,
         span=span,
         message=text + (f" {spread}" if spread else ""),
-        advice=_advice(run, loss, names[-1], bool(finite), onset),
+        advice=advice(run, loss, onset.columns, onset.step, onset.word, bool(finite), ill),
         where=where(_computed(loss, onset.step)),
         evidence={
             "threshold": None,
@@ -119,23 +132,58 @@ def _finding(run: RunHistory, loss: LossHistory, onset: _Onset, other: _Onset | 
     )
 
 
+def _consequence(
+    loss: LossHistory,
+    names: tuple[str, ...],
+    kind: Kind,
+    span: Span,
+    text: str,
+    cause: Culprit,
+    ill: Sequence[str],
+) -> Finding:
+    """Returns what follows from the gradient of another loss."""
+    other = words.loss_name(cause.loss)
+    return Finding(
+        kind=kind,
+        severity="info",
+        loss=loss.name,
+        label=loss.label,
+        other_loss=cause.loss.name,
+        variables=names,
+        span=span,
+        message=(
+            f"{text} This follows from {other}: its gradient was not finite at step {cause.step}, "
+            f"and by step {span.first} {words.named(ill)} {_itself(ill)} not finite."
+        ),
+        advice=f"Mend {other} first: nothing here shows a fault of {words.loss_name(loss)}.",
+        where=where(_computed(cause.loss, cause.step)),
+        evidence={"threshold": None, "since_step": cause.step},
+    )
+
+
+def _itself(names: Sequence[str]) -> str:
+    return "itself was" if len(names) == 1 else "themselves were"
+
+
+def _since(ruin: Ruin) -> str:
+    """Says since when variables are not finite, as far as records show it."""
+    them = "itself is" if len(ruin.names) == 1 else "themselves are"
+    seen = "from" if ruin.exact else "seen from"
+    first = "" if ruin.together else "the first "
+    return f"{words.named(ruin.names)} {them} not finite, {first}{seen} step {ruin.step} on."
+
+
 def _on_and_off(loss: LossHistory, count: int, last: int) -> str:
-    broken = _broken(loss)
+    broken = broken_records(loss)
     if broken[-1] and not broken.all():
         again = int(np.flatnonzero(~broken)[-1]) + 1
         return f"and again from step {loss.steps[again]} on"
     return f"in {count} records in all, the last at step {last}"
 
 
-def _record_at(steps: Steps, step: int) -> int | None:
-    """Returns the index of the record of a step, None where there is none."""
-    at = np.flatnonzero(steps == step)
-    return int(at[0]) if len(at) else None
-
-
 def _of_the_loss(loss: LossHistory, step: int) -> str:
     """Says whether the loss itself was still finite."""
-    at = _record_at(loss.steps, step)
+    at = record_at(loss.steps, step)
     if at is None:
         return ""
     value = float(loss.loss_values[at])
@@ -156,7 +204,7 @@ def _broken_loss(loss: LossHistory) -> Mask:
 def _loss_alone(loss: LossHistory) -> Iterator[Finding]:
     """Yields a loss that is not finite while its gradients are."""
     known = np.isin(loss.values[:, :, Statistic.STATE], (State.OK, State.ZERO)).any(axis=1)
-    broken = _broken(loss)
+    broken = broken_records(loss)
     alone = _broken_loss(loss) & ~broken & known
     if not alone.any() or broken[np.flatnonzero(alone)[-1] + 1 :].any():
         return  # or its gradients follow, and that is said
@@ -190,7 +238,7 @@ def _others(count: int) -> str:
 
 def _computed(loss: LossHistory, step: int) -> Place | None:
     """Returns where the loss is computed if it was not finite itself, else the gradient's line."""
-    at = _record_at(loss.steps, step)
+    at = record_at(loss.steps, step)
     if at is None or loss.computed is None:
         return loss.where
     return loss.where if np.isfinite(loss.loss_values[at]) else loss.computed
@@ -198,7 +246,7 @@ def _computed(loss: LossHistory, step: int) -> Place | None:
 
 def _finite_at(loss: LossHistory, onset: _Onset) -> int:
     """Returns how many variables had finite gradients when it began."""
-    at = _record_at(loss.steps, onset.step)
+    at = record_at(loss.steps, onset.step)
     if at is None:
         return 0
     states = loss.values[at, :, Statistic.STATE]
@@ -216,33 +264,16 @@ def _span(loss: LossHistory, onset: _Onset) -> Span:
     return Span(onset.step, onset.last, pattern, onset.most)
 
 
-def _ruined(run: RunHistory, loss: LossHistory) -> tuple[str, ...]:
-    """Names the variables that held finite numbers at first, and at last do not."""
-    if not len(loss.values):
-        return ()
-    first, last = last_weights(loss.values[::-1]), last_weights(loss.values)
-    ruined = ~np.isfinite(last) & np.isfinite(first)
-    asked = loss.values[-1, :, Statistic.STATE] != State.ABSENT
-    return names_of(run, loss, np.flatnonzero(ruined & asked).tolist())
-
-
 def _broken_to_the_end(loss: LossHistory, step: int) -> bool:
     """Tells whether no record since is finite: the weights are likely broken too."""
-    after = _broken(loss)[loss.steps >= step]
+    after = broken_records(loss)[loss.steps >= step]
     return not after.size or bool(after.all())
-
-
-def _broken(loss: LossHistory) -> Mask:
-    """Tells which records held NaN or Inf, but for steps left out for their loss scale."""
-    states = loss.values[:, :, Statistic.STATE]
-    broken: Mask = np.any(np.isin(states, (State.NAN, State.INF)), axis=1)
-    return broken & ~np.isin(loss.steps, loss.skipped_steps)
 
 
 def _spread(run: RunHistory, onset: int) -> str:
     """Says whether clipping carried it from some gradients into all."""
     for clip in run.clips:
-        at = _record_at(clip.steps, onset)
+        at = record_at(clip.steps, onset)
         if at is None or clip.method != "global_norm":
             continue
         before, after = clip.norms[at, :, 0], clip.norms[at, :, 1]
@@ -259,58 +290,10 @@ def _spread(run: RunHistory, onset: int) -> str:
 
 def _count(loss: LossHistory, onset: _Onset, statistic: Statistic) -> int | None:
     """Returns how many elements were NaN, or Inf, when it began; None where none were counted."""
-    at = _record_at(loss.steps, onset.step)
+    at = record_at(loss.steps, onset.step)
     if at is None:
         return None
     counts = np.nan_to_num(loss.values[at, onset.columns])
     if not counts[:, [Statistic.NAN_COUNT, Statistic.INF_COUNT]].any(axis=1).all():
         return None  # large gradients that were not finite before
     return int(counts[:, statistic].sum())
-
-
-def _has_leapt(loss: LossHistory, step: int) -> bool:
-    """Tells whether the loss was finite to the end, and far from where it began: overshot."""
-    values = np.abs(loss.loss_values[loss.steps <= step].astype(np.float64))
-    return len(values) > 1 and bool(0 < _LEAPT * values[0] <= values[-1] < np.inf)
-
-
-def _fed(run: RunHistory, loss: LossHistory, onset: _Onset) -> str:
-    """Returns the layer that was fed with it: its bias is finite, its kernel is not, else ""."""
-    at = _record_at(loss.steps, onset.step)
-    kernel = run.variables[loss.variables[onset.columns[-1]]]
-    if at is None or not kernel.layer or role(kernel) != "kernel":
-        return ""
-    states = loss.values[at, :, Statistic.STATE]
-    for column, position in enumerate(loss.variables.tolist()):
-        one = run.variables[position]
-        if one.layer == kernel.layer and role(one) == "bias" and states[column] == State.OK:
-            return str(kernel.layer)
-    return ""
-
-
-def _advice(
-    run: RunHistory, loss: LossHistory, reached: str, some_finite: bool, onset: _Onset
-) -> str:
-    whole = norms_of(loss).whole[loss.steps < onset.step]
-    whole = whole[np.isfinite(whole) & (whole > 0)]
-    grew = len(whole) >= _BEFORE and whole[-1] >= _GROWN * np.median(whole[: len(whole) // 2])
-    if grew or _has_leapt(loss, onset.step):
-        return (
-            "The gradients had grown without bounds before, so lower the learning rate (or warm it "
-            "up), and clip with gs.clip_by_global_norm."
-        )
-    word = onset.word
-    if layer := _fed(run, loss, onset):
-        return (
-            f"What {layer} was given is not finite, for its bias still is: look at the data of "
-            f"step {onset.step}, or at what is computed in front of that layer."
-        )
-    if some_finite:
-        return (
-            f"Look at what stands between {reached} and the loss: a log, a division, a sqrt or a "
-            "power at zero; tf.debugging.enable_check_numerics() names the operation."
-        )
-    return (
-        f"All are {word} at once, so look at the loss itself: a log, a division or a sqrt at "
-        "zero, or NaN in the data; tf.debugging.enable_check_numerics() names the operation."
-    )

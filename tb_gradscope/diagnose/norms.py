@@ -9,7 +9,7 @@ from collections.abc import Iterable
 import numpy as np
 import numpy.typing as npt
 
-from tb_gradscope.format.history import LossHistory, RunHistory
+from tb_gradscope.format.history import LossHistory, RunHistory, Steps
 from tb_gradscope.format.packing import Floats
 from tb_gradscope.format.record import is_absent
 from tb_gradscope.format.statistics import Reason, State, Statistic
@@ -96,6 +96,12 @@ def last_weights(values: Floats) -> Floats:
     last = len(values) - 1 - known[::-1].argmax(axis=0)
     norms = values[last, np.arange(values.shape[1]), Statistic.VARIABLE_NORM]
     return np.where(known.any(axis=0), norms, np.float32(np.nan))
+
+
+def record_at(steps: Steps, step: int) -> int | None:
+    """Returns the index of the record of a step, None where there is none."""
+    at = np.flatnonzero(steps == step)
+    return int(at[0]) if len(at) else None
 
 
 def names_of(run: RunHistory, loss: LossHistory, columns: Iterable[int]) -> tuple[str, ...]:

@@ -7,10 +7,11 @@ import dataclasses
 import numpy as np
 import pytest
 
+from tb_gradscope.diagnose import judge
 from tb_gradscope.diagnose.nonfinite import nonfinite
 from tb_gradscope.diagnose.thresholds import Thresholds
 from tb_gradscope.format.record import COUNTED
-from tb_gradscope.format.statistics import State
+from tb_gradscope.format.statistics import State, Statistic
 from tests.diagnose import histories
 
 NAN, INF = float("nan"), float("inf")
@@ -159,8 +160,83 @@ def test_a_layer_that_was_fed_with_it():
     norms = histories.noise(20, 2)
     norms[12, 0] = NAN
     (one,) = found(histories.loss(norms), variables=variables)
-    assert one.advice.startswith("What dense was given is not finite, for its bias still is")
+    assert one.advice.startswith("The input of dense was not finite, since its kernel's gradient")
     assert "the data of step 12" in one.advice
     norms[12, 1] = NAN
     (one,) = found(histories.loss(norms), variables=variables)
     assert "look at the loss itself" in one.advice
+
+
+def two_losses(onset=12, ruined_at=13, count=20, **changes):
+    """The first loss is NaN from `onset` on, the second, of the same variables, next."""
+    first, second, weights = histories.noise(count, 2), histories.noise(count, 2), np.ones((20, 2))
+    first[onset:], second[ruined_at:], weights[ruined_at:] = NAN, NAN, NAN
+    return (
+        histories.loss(first, "total", weights=weights[:count]),
+        histories.loss(second, "recon", weights=weights[:count], **changes),
+    )
+
+
+def test_what_follows_from_another_loss_is_only_said():
+    total, recon = found(*two_losses())
+    assert (total.loss, total.severity, total.other_loss) == ("total", "error", None)
+    assert total.message.endswith(" v0 and v1 themselves are not finite, from step 13 on.")
+    assert (recon.loss, recon.severity, recon.other_loss) == ("recon", "info", "total")
+    assert recon.message.endswith(
+        "first NaN at step 13, in all 2 variables, and ever since. This follows from total: its "
+        "gradient was not finite at step 12, and by step 13 v0 and v1 themselves were not finite."
+    )
+    assert recon.advice == "Mend total first: nothing here shows a fault of recon."
+
+
+def test_numbers_that_follow_from_another_loss_are_no_finding():
+    total, _ = two_losses(count=20)
+    norms, weights = histories.noise(20, 2), np.ones((20, 2))
+    norms[13:, 0], norms[14:, 1], weights[13:] = NAN, 0, NAN
+    recon = histories.loss(norms, "recon", weights=weights)
+    assert [one.kind for one in judge.findings(histories.run(total, recon))] == ["nan", "nan"]
+
+
+def test_a_loss_that_was_not_finite_by_itself_follows_from_nobody():
+    # Its variables were still finite when its gradient was not any more.
+    first, second = two_losses()
+    second.values[12] = first.values[12]
+    second = dataclasses.replace(second, first_seen=first.first_seen, last_seen=first.last_seen)
+    for one in found(first, second):
+        assert (one.severity, one.other_loss) == ("error", None)
+    # The other one was, but had been finite again: then nothing says that it ruined them.
+    first, second = two_losses()
+    first.values[12, :, Statistic.STATE] = State.OK
+    _, one = found(first, second)
+    assert (one.severity, one.other_loss) == ("error", None)
+    assert "v0 and v1 themselves were not finite already." in one.message
+    assert one.advice.startswith("So look at what changed v0 and v1 in the step before")
+
+
+def test_a_part_is_named_rather_than_its_sum():
+    total, recon = two_losses()
+    kl = dataclasses.replace(total, name="kl", part_of="total")
+    assert [one.other_loss for one in found(total, kl, recon)] == [None, None, "kl"]
+
+
+def test_where_what_lies_between_is_not_known_nobody_is_named():
+    total, recon = two_losses(watched=False, calls=np.arange(20) * 10)
+    unwatched = dataclasses.replace(total, watched=False)
+    assert found(total, recon)[1].other_loss == "total"
+    assert found(unwatched, recon)[1].other_loss is None
+    # Nor where the norms of its variables were not measured at that step.
+    unmeasured = histories.norm_alone(total, [12], [0, 1])
+    assert found(unmeasured, recon)[1].other_loss is None
+
+
+def test_since_when_variables_are_not_finite_is_as_exact_as_the_records():
+    norms, weights = histories.noise(6, 2), np.ones((6, 2))
+    norms[3:], weights[4:] = NAN, NAN
+    steps = np.array([0, 10, 20, 23, 30, 40])  # accumulated, and applied at step 25 say
+    (one,) = found(histories.loss(norms, weights=weights, steps=steps))
+    assert one.message.endswith("v0 and v1 themselves are not finite, seen from step 30 on.")
+    weights[4, 0] = 1
+    (one,) = found(histories.loss(norms, weights=weights, steps=steps))
+    assert one.message.endswith(
+        "v0 and v1 themselves are not finite, the first seen from step 30 on."
+    )
