@@ -10,35 +10,23 @@ import tensorflow as tf
 import tb_gradscope as gs
 from tb_gradscope.format.record import is_absent
 from tb_gradscope.format.statistics import State, Statistic
+from tests.recording.fed import FedTraining
 
 LARGE, SMALL = [1100, 2000], [300]  # 8.8 MB and 1.2 kB of float32
 in_graphs = pytest.mark.parametrize("options", [{}, {"jit_compile": True}], ids=["graph", "xla"])
 CLIPPINGS = [{}, {"clipnorm": 500.0}, {"global_clipnorm": 500.0}, {"clipvalue": 2.0}]
 
 
-class Training:
-    """Three large gradients and a small one, each made of what is fed."""
+class Training(FedTraining):
+    """Three large gradients and a small one."""
 
     def __init__(self, options, tape=gs.GradientTape, shapes=(LARGE, LARGE, LARGE, SMALL), **sgd):
-        random = np.random.default_rng(5)
-        self.variables = [
-            tf.Variable(random.normal(size=shape).astype(np.float32), name=f"v{number}")
-            for number, shape in enumerate(shapes)
-        ]
-        self.patterns = [
-            tf.constant(random.normal(size=v.shape), tf.float32) for v in self.variables
-        ]
-        self.optimizer = keras.optimizers.SGD(0.1, **sgd)
-        self.optimizer.build(self.variables)
-        gs.watch_optimizer(self.optimizer, name="sgd")
-        self._tape = tape
-        self.run = self._step if options is None else tf.function(self._step, **options)
+        super().__init__(shapes, **sgd)
 
-    def _step(self, factors):
-        with self._tape() as tape:
-            terms = zip(self.variables, self.patterns, tf.unstack(factors), strict=True)
-            loss = tf.add_n([tf.reduce_sum(v * p) * factor for v, p, factor in terms])
-        self.optimizer.apply(tape.gradient(loss, self.variables), self.variables)
+        def step(factors):
+            self.apply(self.gradients(factors, tape))
+
+        self.run = step if options is None else tf.function(step, **options)
 
 
 def run_of(logdir):

@@ -13,6 +13,7 @@ from tb_gradscope.format.statistics import Reason, Statistic
 from tb_gradscope.recording.measure import gradients as measured
 from tests import versions
 from tests.bench.kernels import count_kernels
+from tests.recording.fed import FedTraining
 
 ODD, STEPS = 37, 42
 LARGE, SMALL = [33, 20], [3]  # see `large_from`
@@ -20,34 +21,6 @@ WAYS = {"eager": None, "graph": {}, "xla": {"jit_compile": True}}
 everywhere = pytest.mark.parametrize("way", WAYS)
 eager_and_graph = pytest.mark.parametrize("way", ["eager", "graph"])
 odd_ways = pytest.mark.parametrize("value", [np.nan, 1e5], ids=["nan", "spike"])
-
-
-class Training:
-    """Gradients are what is fed, times a pattern."""
-
-    def __init__(self, shapes=((3,), (2, 2)), **options):
-        random = np.random.default_rng(5)
-        self.variables = [
-            tf.Variable(random.normal(size=shape).astype(np.float32), name=f"v{number}")
-            for number, shape in enumerate(shapes)
-        ]
-        self.patterns = [
-            tf.constant(random.normal(size=v.shape), tf.float32) for v in self.variables
-        ]
-        self.optimizer = gs.watch_optimizer(keras.optimizers.SGD(0.1, **options), name="sgd")
-        self.optimizer.build(self.variables)
-
-    def terms(self, factors):
-        each = zip(self.variables, self.patterns, tf.unstack(factors), strict=True)
-        return [tf.reduce_sum(variable * pattern) * factor for variable, pattern, factor in each]
-
-    def gradients(self, factors):
-        with gs.GradientTape() as tape:
-            loss = tf.add_n(self.terms(factors))
-        return tape.gradient(loss, self.variables)
-
-    def apply(self, gradients):
-        self.optimizer.apply(gradients, self.variables)
 
 
 def recorded(logdir, every, make, way, value=np.nan, **record):
@@ -103,7 +76,7 @@ CLIPPINGS = [{}, {"clipnorm": 0.5}, {"global_clipnorm": 0.5}, {"clipvalue": 0.2}
 )
 def test_an_optimizer_and_its_own_clipping(clipping, way, value, tmp_path):
     def make():
-        training = Training(**clipping)
+        training = FedTraining(**clipping)
         return training, lambda factors: training.apply(training.gradients(factors))
 
     assert_in_full(tmp_path, make, way, value, optimizers=1, clips=len(clipping))
@@ -129,7 +102,7 @@ def test_clip_functions_and_what_they_hand_on(clipper, way, tmp_path):
     clip = CLIPPERS[clipper]
 
     def make():
-        training = Training()
+        training = FedTraining()
         return training, lambda factors: training.apply(clip(training.gradients(factors)))
 
     assert_in_full(tmp_path, make, way, optimizers=1, clips=1)
@@ -140,7 +113,7 @@ def test_a_clipper_that_makes_a_nan_of_its_own(way, tmp_path):
     """Nothing is odd about what the tape takes: the optimizer's sentinel sees it."""
 
     def make():
-        training = Training()
+        training = FedTraining()
 
         def step(factors):
             gradients = training.gradients(tf.ones_like(factors))
@@ -155,7 +128,7 @@ def test_a_clipper_that_makes_a_nan_of_its_own(way, tmp_path):
 
 
 def test_an_optimizer_that_records_elsewhere_than_the_tape(tmp_path):
-    training = Training()
+    training = FedTraining()
     elsewhere = gs.record(tmp_path / "optimizer", every=1000, on_error="raise")
 
     factors = np.ones([STEPS, 2], np.float32)
@@ -175,7 +148,7 @@ def test_a_tape_in_a_function_inside_of_another(way, tmp_path):
     """Out there nothing is known of what the sentinel saw in here: it looks again."""
 
     def make():
-        training = Training(clipnorm=0.5)
+        training = FedTraining(clipnorm=0.5)
         gradients = tf.function(training.gradients)
         return training, lambda factors: training.apply(gradients(factors))
 
@@ -185,7 +158,7 @@ def test_a_tape_in_a_function_inside_of_another(way, tmp_path):
 @pytest.mark.parametrize("way", ["graph", "xla"])
 def test_an_update_on_a_condition(way, tmp_path):
     def make():
-        training = Training(clipnorm=0.5)
+        training = FedTraining(clipnorm=0.5)
 
         def step(factors):
             gradients = training.gradients(factors)
@@ -201,7 +174,7 @@ def test_an_update_on_a_condition(way, tmp_path):
 @odd_ways
 def test_parts_of_a_sum_and_their_cosines(way, value, tmp_path):
     def make():
-        training = Training()
+        training = FedTraining()
 
         def step(factors):
             with gs.GradientTape() as tape:
@@ -216,7 +189,7 @@ def test_parts_of_a_sum_and_their_cosines(way, value, tmp_path):
 
 def odd_and_well():
     """Two losses on the same variables, of which only the first is fed the value."""
-    training = Training()
+    training = FedTraining()
 
     def step(factors):
         with gs.GradientTape(persistent=True) as tape:
@@ -268,7 +241,7 @@ def test_gradients_of_several_batches(tmp_path):
     """The second of four is odd: the update that is made of all of them."""
 
     def make():
-        training = Training(clipnorm=0.5, gradient_accumulation_steps=4)
+        training = FedTraining(clipnorm=0.5, gradient_accumulation_steps=4)
         return training, lambda factors: training.apply(training.gradients(factors))
 
     whole = recorded(tmp_path / "whole", 1, make, "graph")
@@ -308,7 +281,7 @@ def test_large_gradients(case, way, tmp_path):
     options, clip, sites = LARGE_ONES[case]
 
     def make():
-        training = Training(shapes=[LARGE, LARGE, LARGE, SMALL], **options)
+        training = FedTraining(shapes=[LARGE, LARGE, LARGE, SMALL], **options)
         return training, lambda factors: training.apply(clip(training.gradients(factors)))
 
     whole = recorded(tmp_path / "whole", 1, make, way, 1e5)
@@ -334,7 +307,7 @@ def test_large_gradients(case, way, tmp_path):
 
 @pytest.mark.usefixtures("large_from")
 def test_nothing_more_is_measured_once_the_recording_has_ended(tmp_path):
-    training = Training(shapes=[LARGE, LARGE, LARGE, SMALL])
+    training = FedTraining(shapes=[LARGE, LARGE, LARGE, SMALL])
     step = tf.function(lambda each: training.apply(clip_all(training.gradients(each))))
     kernels = []
     with gs.record(tmp_path, every=1000, on_error="raise"):
@@ -366,7 +339,7 @@ def test_what_is_not_known_of_large_gradients(case, tmp_path):
     options, clip, updates, clips = LEFT_OUT[case]
 
     def make():
-        training = Training(shapes=[LARGE, LARGE, LARGE, SMALL], **options)
+        training = FedTraining(shapes=[LARGE, LARGE, LARGE, SMALL], **options)
         return training, lambda factors: training.apply(clip(training.gradients(factors)))
 
     picked = recorded(tmp_path, 1000, make, "graph", 1e5)
@@ -411,7 +384,7 @@ def test_what_is_recorded_beside_an_odd_loss_is_not_called_odd(way, tmp_path):
 @eager_and_graph
 def test_where_summaries_are_not_to_be_recorded(way, tmp_path):
     """What is odd outside of there does not overrule it."""
-    training = Training()
+    training = FedTraining()
 
     def step(factors):
         gradients = training.gradients(factors)
@@ -429,7 +402,7 @@ def test_where_summaries_are_not_to_be_recorded(way, tmp_path):
 
 def test_a_tensor_that_comes_again_is_not_odd_for_ever(logdir):
     """TensorFlow keeps the zeros that it hands out."""
-    training, constant = Training(shapes=[(2,), (2,)]), tf.constant([1.0, 1.0])
+    training, constant = FedTraining(shapes=[(2,), (2,)]), tf.constant([1.0, 1.0])
 
     @tf.custom_gradient
     def same(x):
@@ -452,7 +425,7 @@ def test_gradients_of_two_tapes(shapes, way, tmp_path):
     """Neither holds too much alone, both together do."""
 
     def make():
-        training = Training(shapes=shapes)
+        training = FedTraining(shapes=shapes)
 
         def step(factors):
             gradients = []
