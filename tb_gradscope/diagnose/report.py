@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from tb_gradscope.diagnose.finding import SEVERITIES, Finding, Severity
-from tb_gradscope.format.history import RunHistory
+from tb_gradscope.diagnose.spikes import Spike, spikes
+from tb_gradscope.format.history import LossHistory, RunHistory
 
 FORMAT = 1
 """Version of the JSON report."""
@@ -55,6 +56,7 @@ def _run(run: RunHistory, found: tuple[Finding, ...]) -> dict[str, Any]:
         "losses": list(dict.fromkeys(loss.name for loss in run.losses)),
         "variables": [variable.name for variable in run.variables],
         "findings": [_finding(one) for one in found],
+        "spikes": [_spike(run, loss, one) for loss in run.losses for one in spikes(loss)],
         "problems": list(run.problems),
     }
 
@@ -83,6 +85,17 @@ def _finding(finding: Finding) -> dict[str, Any]:
         "evidence": {name: _number(value) for name, value in finding.evidence.items()},
         "message": finding.message,
         "advice": finding.advice,
+    }
+
+
+def _spike(run: RunHistory, loss: LossHistory, spike: Spike) -> dict[str, Any]:
+    return {
+        "loss": loss.name,
+        "variables": [run.variables[position].name for position in spike.variables],
+        "step": spike.step,
+        "norm": None if math.isnan(spike.norm) else spike.norm,
+        "usual_norm": None if math.isnan(spike.usual) else spike.usual,
+        "direction": spike.direction or None,
     }
 
 

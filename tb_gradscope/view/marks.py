@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from tb_gradscope.diagnose.spikes import Direction, spikes
 from tb_gradscope.format.history import LossHistory, RunHistory
 from tb_gradscope.format.statistics import Reason, State, Statistic
 from tb_gradscope.view import labels, schema
@@ -38,24 +39,31 @@ def overflows(of: RunHistory) -> tuple[schema.Overflow, ...]:
 def _marks(of: RunHistory, loss: LossHistory, name: str) -> Iterator[schema.Mark]:
     skipped = set(loss.skipped_steps.tolist())
     broken = _broken(loss)
+    left = {spike.step: spike for spike in spikes(loss)}
     before = np.concatenate([np.zeros_like(broken[:1]), broken[:-1]])
     for record in np.flatnonzero(loss.reasons >= Reason.NONFINITE).tolist():
         step = int(loss.steps[record])
         if loss.reasons[record] == Reason.NONFINITE:
             # The sentinel also has recorded what became finite again: nothing to be marked.
-            about = loss.variables[broken[record] & ~before[record]].tolist()
+            about = sorted(loss.variables[broken[record] & ~before[record]].tolist())
             if about:
                 yield _mark(of, step, "skipped" if step in skipped else "nonfinite", name, about)
         elif loss.reasons[record] == Reason.SPIKE:
-            about = loss.spikes[loss.spikes[:, 0] == step, 1].tolist()
-            yield _mark(of, step, "spike", name, about)
+            spike = left.get(step)
+            about = list(spike.variables) if spike else []
+            yield _mark(of, step, "spike", name, about, spike.direction if spike else "")
 
 
 def _mark(
-    of: RunHistory, step: int, kind: schema.MarkKind, loss: str, about: list[int]
+    of: RunHistory,
+    step: int,
+    kind: schema.MarkKind,
+    loss: str,
+    about: list[int],
+    direction: Direction = "",
 ) -> schema.Mark:
-    names = tuple(of.variables[position].name for position in sorted(about)[:_NAMED])
-    return schema.Mark(step, kind, loss, names, max(0, len(about) - _NAMED))
+    names = tuple(of.variables[position].name for position in about[:_NAMED])
+    return schema.Mark(step, kind, direction, loss, names, max(0, len(about) - _NAMED))
 
 
 def _broken(loss: LossHistory) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from tb_gradscope.diagnose.spikes import Spike, spikes
 from tb_gradscope.format.history import ClipHistory, LossHistory, Place, RunHistory
 from tb_gradscope.format.record import is_absent
 from tb_gradscope.format.statistics import State
@@ -43,22 +44,16 @@ def overflows(run: RunHistory) -> Iterator[str]:
             yield _overflowed(loss)
 
 
-def spikes(run: RunHistory) -> Iterator[str]:
-    """Yields where the sentinel saw norms leave their recent range."""
+def departures(run: RunHistory) -> Iterator[str]:
+    """Yields where the sentinel saw norms leave their recent range: a sentence for each loss."""
     for loss in run.losses:
-        steps = np.unique(loss.spikes[:, 0])
-        if not len(steps):
+        found = spikes(loss)
+        if not found:
             continue
-        parts = []
-        for step in steps[:_FEW].tolist():
-            rows = loss.spikes[loss.spikes[:, 0] == step, 1].tolist()
-            names = [name(run.variables[row].name) for row in rows[:_FEW]]
-            more = f" and {len(rows) - _FEW} more" if len(rows) > _FEW else ""
-            parts.append(f"step {step} in {', '.join(names)}{more}")
-        text = f"{labelled(loss)}: {number(len(steps), 'spike')}: {'; '.join(parts)}"
-        if len(steps) > _FEW:
-            text += f"; {len(steps) - _FEW} more, last at step {int(steps[-1])}"
-        yield text
+        parts = [f"step {one.step}: {_departure(run, one)}" for one in found[:_FEW]]
+        if len(found) > _FEW:
+            parts.append(f"{len(found) - _FEW} more, last at step {found[-1].step}")
+        yield f"{labelled(loss)}{_at(loss.where)}, {'; '.join(parts)}"
 
 
 def missing(found: Sequence[Fate]) -> Iterator[str]:
@@ -153,6 +148,18 @@ def _onset(found: list[Fate]) -> str:
     else:
         parts.append(f"last at step {last}")
     return "; ".join(parts)
+
+
+def _departure(run: RunHistory, spike: Spike) -> str:
+    """Says whose norm left its range and how far: "w rose to 40, usually 1; so did b"."""
+    first, *others = [name(run.variables[position].name) for position in spike.variables]
+    what = {"up": "rose", "down": "fell", "": "left its recent range"}[spike.direction]
+    text = f"{first} {what}"
+    if np.isfinite(spike.norm):
+        text += f"{' to' if spike.direction else ', norm'} {amount(spike.norm)}"
+    if np.isfinite(spike.usual):
+        text += f", usually {amount(spike.usual)}"
+    return f"{text} (and {len(others)} more)" if others else text
 
 
 def _overflowed(loss: LossHistory) -> str:

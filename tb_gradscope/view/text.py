@@ -61,7 +61,7 @@ def _run(run: RunHistory, findings: Sequence[Finding], width: int, coloured: boo
         ("Missing gradients", missing),
         ("Not finite", nonfinite),
         ("Skipped steps", sentences.overflows(run)),
-        ("Spikes", sentences.spikes(run)),
+        ("Norms that left their recent range", sentences.departures(run)),
         ("Clipping", map(sentences.clip, run.clips)),
         ("Optimizers", (updates.optimizer(run, one) for one in run.optimizers)),
         ("Lowest cosines of losses' gradients", conflicts.conflicts(run)),

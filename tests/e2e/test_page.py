@@ -389,7 +389,7 @@ def test_what_the_sentinel_saw_is_marked_on_the_slider(page: Page, server: Serve
     expect(marks).to_have_count(3)
     labels = [mark.get_attribute("aria-label") or "" for mark in marks.all()]
     assert [label.split(", ")[0] for label in labels] == [
-        "step 60: spike",
+        "step 60: the norm rose out of its recent range in encoder/dense_1/kernel",
         "step 100: skipped step",
         "step 150: NaN or infinity began in codebook/bias",
     ]

@@ -8,9 +8,10 @@ import re
 import numpy as np
 import pytest
 
-from tb_gradscope.diagnose import judge
+from tb_gradscope.diagnose import judge, report
 from tb_gradscope.format import messages
-from tb_gradscope.view import sentences, terminal, text
+from tb_gradscope.format.statistics import Reason
+from tb_gradscope.view import answers, sentences, terminal, text
 from tb_gradscope.view.load import History, load
 from tests.view.logs import INF, NAN, NONE, OK, Clip, Log, Loss, Optimizer
 from tests.view.runs import ODD_RUN
@@ -323,23 +324,36 @@ def test_parts_and_replicas_are_labelled(history):
 def test_what_the_sentinel_saw(history):
     lines = one_run(history, "watched").splitlines()
     assert "  loss: first NaN at step 237 in b [train.py:7]; still NaN at step 300" in lines
-    assert lines[lines.index("Spikes") + 1] == "  loss: 1 spike: step 150 in w, b"
+    line = lines[lines.index("Norms that left their recent range") + 1]
+    assert line == "  loss [train.py:7], step 150: w left its recent range, norm 1 (and 1 more)"
 
 
-def test_many_spikes(tmp_path):
-    names = [f"v{i}" for i in range(5)]
-    loss = Loss("loss", names, watched=True)
+def test_norms_that_left_their_recent_range(tmp_path):
+    loss = Loss("loss", ["v0", "v1"], watched=True)
     with Log(tmp_path) as log:
         loss.open(log, 0)
-        for step in range(5):
-            loss.record(log, step)
-            loss.event(log, step, messages.Event.SPIKE, range(5))
-    (line,) = sentences.spikes(load(tmp_path).runs["."])
-    some = "v0, v1, v2 and 2 more"
+        for step in range(30):
+            is_odd = step % 5 == 4
+            norms = [1, {4: 40, 9: 0.01}.get(step, 300)] if is_odd else [1, 2]
+            loss.record(log, step, norms, reason=Reason.SPIKE if is_odd else Reason.CADENCE)
+            if is_odd:
+                loss.event(log, step, messages.Event.SPIKE, [0, 1] if step == 14 else [1])
+    run = load(tmp_path).runs["."]
+    (line,) = sentences.departures(run)
     assert line == (
-        f"loss: 5 spikes: step 0 in {some}; step 1 in {some}; step 2 in {some}; 2 more, last at "
-        "step 4"
+        "loss [train.py:7], step 4: v1 rose to 40, usually 2; step 9: v1 fell to 0.01, usually 2; "
+        "step 14: v1 rose to 300, usually 2 (and 1 more); 3 more, last at step 29"
     )
+    said = report.as_json({"run": run}, {"run": ()})["runs"]["run"]["spikes"]
+    assert said[1] == {
+        "loss": "loss",
+        "variables": ["v1"],
+        "step": 9,
+        "norm": pytest.approx(0.01),
+        "usual_norm": 2,
+        "direction": "down",
+    }
+    assert [mark.direction for mark in answers.run(run, "").marks] == ["up", "down", *["up"] * 4]
 
 
 def test_of_a_large_model_what_is_not_well_goes_first(tmp_path):

@@ -239,12 +239,15 @@ export interface Overflow {
  * A record that the sentinel made, because something began at its step.
  *
  * `loss` is its id. `kind`: a gradient became "nonfinite", a norm made a "spike", or
- * the loss scale overflowed, so that the step was "skipped". Of the variables it is
- * about, the first few are named; `more` counts the others.
+ * the loss scale overflowed, so that the step was "skipped". `direction`: where the norm
+ * of a spike went, empty where it is not known, and of others. Of the variables it is
+ * about, the first few are named, those that went farthest first; `more` counts the
+ * others.
  */
 export interface Mark {
   step: number;
   kind: "nonfinite" | "spike" | "skipped";
+  direction: "up" | "down" | "";
   loss: string;
   variables: string[];
   more: number;
@@ -278,8 +281,8 @@ export interface Run {
  * `loss` is its id, empty where it is of none; `other_loss` the id of the second
  * loss of a conflict or domination, of one that reaches variables that this one
  * does not, or whose NaN or Inf this one follows from. `cause`: kind "none" only, else
- * empty. `message` says all of it in a
- * sentence, `advice` what to try. `op`: the operation at that line that matters, or
+ * empty. `message` says all of it in a sentence, `advice` what to try. `op`: the operation
+ * at that line that matters, or
  * empty. `threshold`: what its numbers passed, by its name in THRESHOLDS, or empty,
  * and `limit` the value that it had.
  */

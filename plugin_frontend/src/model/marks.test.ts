@@ -7,6 +7,7 @@ const STEPS = Array.from({ length: 1001 }, (_, i) => i);
 const mark = (given: Partial<Mark>): Mark => ({
   step: 0,
   kind: 'spike',
+  direction: '',
   loss: 'loss',
   variables: ['w'],
   more: 0,
@@ -24,7 +25,10 @@ it('says what happened, to which variables of which loss', () => {
     sayMark(run, mark({ step: 1237, kind: 'nonfinite', variables: ['w', 'b'], more: 3 })),
   ).toBe('step 1,237: NaN or infinity began in w, b and 3 more, loss loss');
   expect(sayMark(run, mark({ variables: [], loss: 'gone' }))).toBe(
-    'step 0: spike, a norm left its recent range, loss gone',
+    'step 0: the norm left its recent range, loss gone',
+  );
+  expect(sayMark(run, mark({ direction: 'down' }))).toBe(
+    'step 0: the norm fell out of its recent range in w, loss loss',
   );
 });
 

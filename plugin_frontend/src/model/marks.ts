@@ -15,6 +15,8 @@ export interface Spot {
   readonly step: number;
   /** The worst of them. */
   readonly kind: Kind;
+  /** Of a spike: a norm fell out of its range. */
+  readonly down: boolean;
   /** What happened, in a sentence. */
   readonly text: string;
 }
@@ -40,21 +42,29 @@ export function spotsOf(run: Run, steps: readonly number[]): Spot[] {
     const first = marks.find((mark) => mark.kind === kind) as Mark;
     const more = marks.length > 1 ? `; ${counted(marks.length - 1, 'more mark')} close by` : '';
     const at = lastAtOrBefore(steps, first.step) / last;
-    return { at, step: first.step, kind, text: `${sayMark(run, first)}${more}` };
+    const down = first.direction === 'down';
+    return { at, step: first.step, kind, down, text: `${sayMark(run, first)}${more}` };
   });
 }
 
 /** "step 237: NaN or infinity began in dec/bias of loss" */
-export function sayMark(run: Run, { step, kind, loss, variables, more }: Mark): string {
+export function sayMark(run: Run, mark: Mark): string {
+  const { step, kind, direction, loss, variables, more } = mark;
   const column = columnOf(run, loss);
   const of = visible(column ? fullName(column) : loss);
   const names = variables.map(visible).join(', ');
   const where = names ? ` in ${names}${more > 0 ? ` and ${count(more)} more` : ''}` : '';
-  return `step ${count(step)}: ${WORDS[kind]}${where}, loss ${of}`;
+  const what = kind === 'spike' ? LEFT[direction] : WORDS[kind];
+  return `step ${count(step)}: ${what}${where}, loss ${of}`;
 }
 
-const WORDS: Record<Kind, string> = {
+const WORDS: Record<Exclude<Kind, 'spike'>, string> = {
   nonfinite: 'NaN or infinity began',
-  spike: 'spike, a norm left its recent range',
   skipped: 'skipped step, the loss scale had overflowed',
+};
+
+const LEFT: Record<Mark['direction'], string> = {
+  up: 'the norm rose out of its recent range',
+  down: 'the norm fell out of its recent range',
+  '': 'the norm left its recent range',
 };

@@ -11,15 +11,15 @@ it('leads to what the sentinel saw, by mouse and by keyboard', () => {
   const store = new Store(makeSource());
   const run = makeRun(['w'], ['loss'], [0, 10, 20, 30]);
   run.marks = [
-    { step: 10, kind: 'spike', loss: 'loss', variables: ['w'], more: 0 },
-    { step: 30, kind: 'nonfinite', loss: 'loss', variables: ['w'], more: 0 },
+    { step: 10, kind: 'spike', direction: 'up', loss: 'loss', variables: ['w'], more: 0 },
+    { step: 30, kind: 'nonfinite', direction: '', loss: 'loss', variables: ['w'], more: 0 },
   ];
   store.shown.value = { run, names: new Names(run.variables), frame: makeFrame([[1]]) };
   const { container } = render(<SliderMarks store={store} />);
   container.ownerDocument.body.append(container);
   const marks = screen.getAllByRole('button');
   expect(marks.map((mark) => mark.getAttribute('aria-label'))).toEqual([
-    'step 10: spike, a norm left its recent range in w, loss loss. Go there',
+    'step 10: the norm rose out of its recent range in w, loss loss. Go there',
     'step 30: NaN or infinity began in w, loss loss. Go there',
   ]);
   expect(marks.map((mark) => mark.tabIndex)).toEqual([0, -1]);

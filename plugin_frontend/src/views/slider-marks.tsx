@@ -40,20 +40,21 @@ export function SliderMarks({ store }: { store: Store }) {
           }}
           onKeyDown={(event) => move(event, i)}
         >
-          <Shape kind={spot.kind} />
+          <Shape {...spot} />
         </button>
       ))}
     </div>
   );
 }
 
-/** Told apart by shape: a cross, a peak, a ring. */
-function Shape({ kind }: { kind: Spot['kind'] }) {
+/** Told apart by shape: a cross, a peak or its reverse, a ring. */
+function Shape({ kind, down }: Spot) {
+  const peak = down ? 'M5 9.5 0.5 0.5 H9.5 Z' : 'M5 0.5 9.5 9.5 H0.5 Z';
   const line = { fill: 'none', stroke: 'currentColor', 'stroke-width': 2 };
   return (
     <svg width="10" height="10" viewBox="0 0 10 10" aria-hidden="true">
       {kind === 'nonfinite' && <path d="M1.5 1.5 8.5 8.5 M8.5 1.5 1.5 8.5" {...line} />}
-      {kind === 'spike' && <path d="M5 0.5 9.5 9.5 H0.5 Z" fill="currentColor" />}
+      {kind === 'spike' && <path d={peak} fill="currentColor" />}
       {kind === 'skipped' && <circle cx="5" cy="5" r="3.5" {...line} />}
     </svg>
   );
