@@ -278,13 +278,12 @@ export interface Run {
 /**
  * Something that is wrong with a run, or worth knowing.
  *
- * `loss` is its id, empty where it is of none; `other_loss` the id of the second
- * loss of a conflict or domination, of one that reaches variables that this one
- * does not, or whose NaN or Inf this one follows from. `cause`: kind "none" only, else
- * empty. `message` says all of it in a sentence, `advice` what to try. `op`: the operation
- * at that line that matters, or
- * empty. `threshold`: what its numbers passed, by its name in THRESHOLDS, or empty,
- * and `limit` the value that it had.
+ * `loss` is its id, empty where it is of none; `other_loss` the id of the second loss
+ * of a conflict or domination, of one that reaches variables that this one does not,
+ * or whose NaN or Inf this one follows from. `cause`: kind "none" only, else empty.
+ * `message` says all of it in a sentence, `advice` what to try. `op`: the operation at
+ * that line that matters, or empty. `threshold`: what its numbers passed, by its name
+ * in THRESHOLDS, or empty, and `limit` the value that it had.
  */
 export interface Finding {
   severity: "error" | "warning" | "info";
