@@ -11,6 +11,7 @@ import sys
 from typing import Any
 
 from tb_gradscope.diagnose.thresholds import THRESHOLDS, Threshold, ThresholdError, Thresholds
+from tb_gradscope.format.errors import GradscopeError
 
 _FOUND = 1
 _NOTHING_TO_JUDGE = 2
@@ -25,8 +26,9 @@ def add_to(commands: Any) -> None:
         description="Prints, for each run below LOGDIR: what is wrong and where (findings), the "
         "norm of each loss's gradient for each variable at the last step, what clipping and the "
         "optimizer did, and which gradients are missing. "
-        "Exit status: 0; 1 with --fail-on where something was found; 2 where LOGDIR or the "
-        "configuration cannot be read, or with --fail-on there is no run to judge.",
+        "Exit status: 0; 1 with --fail-on where something was found; 2 where LOGDIR cannot be read "
+        "or holds no event files, where the configuration cannot be read, or with --fail-on there "
+        "is no run to judge.",
     )
     parser.add_argument("logdir", metavar="LOGDIR")
     parser.add_argument(
@@ -53,10 +55,12 @@ def add_to(commands: Any) -> None:
 def _report(options: argparse.Namespace) -> int:
     from tb_gradscope.diagnose import judge, report
     from tb_gradscope.view import markdown, text
-    from tb_gradscope.view.load import History, load
+    from tb_gradscope.view.load import History, is_empty, load
 
     thresholds = _thresholds(options)
     history = load(options.logdir)
+    if not history.runs and is_empty(options.logdir):
+        raise GradscopeError(" ".join(history.problems))
     if options.run is not None and history.runs:
         runs = {name: run for name, run in history.runs.items() if options.run.search(name)}
         problems = history.problems

@@ -40,7 +40,7 @@ class EventFiles:
         self.files = 0
         self.problems: dict[str, list[str]] = {}
         self._series: dict[str, dict[str, tuple[str, list[Any]]]] = {}
-        for run, path in _event_files(directory):
+        for run, path in event_files(directory):
             self.files += 1
             try:
                 with open(path, "rb") as file:
@@ -105,7 +105,7 @@ class EventFiles:
                     )
 
 
-def _event_files(directory: str) -> Iterator[tuple[str, str]]:
+def event_files(directory: str) -> Iterator[tuple[str, str]]:
     """Yields run and path of each event file, in the order in which they were begun."""
 
     def fail(error: OSError) -> None:

@@ -6,7 +6,7 @@ import dataclasses
 import os
 
 from tb_gradscope.format.errors import GradscopeError
-from tb_gradscope.view.eventfiles import EventFiles
+from tb_gradscope.view.eventfiles import EventFiles, event_files
 from tb_gradscope.view.frame import History as History
 from tb_gradscope.view.history import Histories
 
@@ -52,6 +52,11 @@ def load(logdir: str | os.PathLike[str]) -> History:
     if not runs:
         problems.append(_nothing(directory, files.files))
     return History(runs, tuple(problems))
+
+
+def is_empty(logdir: str) -> bool:
+    """Tells whether a directory that `load` takes holds no event files at all."""
+    return next(event_files(os.path.expanduser(logdir)), None) is None
 
 
 def _nothing(directory: str, files: int) -> str:

@@ -66,8 +66,9 @@ def test_unreadable(tmp_path, name, sentence):
 
 
 def test_nothing_to_report(tmp_path, others):
-    done = command("report", tmp_path, columns=1000)
-    assert (done.returncode, done.stdout) == (0, f"{tmp_path} {NO_FILES}\n")
+    done = command("report", tmp_path, "--format", "json")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"tb-gradscope: {tmp_path} {NO_FILES}\n"
     done = command("report", others, columns=1000)
     assert done.returncode == 0
     assert "nothing was recorded with tb_gradscope there." in done.stdout
