@@ -60,6 +60,8 @@ def python(*arguments, **more):
         text=True,
         timeout=200,
         check=False,
+        # A shell may have started all this in the background, where it ignores Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         **more,
     )
 

@@ -43,6 +43,8 @@ def run(logdir, crash, wrap="", route=RECORD):
         text=True,
         check=False,
         timeout=120,
+        # A shell may have started all this in the background, where it ignores Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
@@ -97,9 +99,10 @@ def test_other_ends(end, in_function, tmp_path):
     if in_function:
         compiled = "compiled = tf.function(step)"
         route = f"with gs.record(sys.argv[1], every=1): compiled(); compiled(); {ENDS[end]}"
-        run(tmp_path, "pass", wrap=compiled, route=route)
+        ended = run(tmp_path, "pass", wrap=compiled, route=route)
     else:
-        run(tmp_path, ENDS[end])
+        ended = run(tmp_path, ENDS[end])
+    assert ended.returncode == (3 if end == "exit" else -signal.SIGINT)
     assert states(tmp_path)["loss2"] == {"w1": State.OK, "w2": State.OK}
 
 
