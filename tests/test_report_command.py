@@ -93,7 +93,7 @@ def test_markdown_where_nothing_was_recorded(tmp_path):
     done = report(tmp_path, "--format", "markdown")
     lines = done.stdout.splitlines()
     assert lines[:4] == ["## Gradients: nothing to judge", "", "### Problems", ""]
-    assert lines[4].endswith("but no gradients: nothing was recorded with tb_gradscope there.")
+    assert "but no gradients: nothing was recorded" in lines[4]
     assert done.returncode == 0
 
 

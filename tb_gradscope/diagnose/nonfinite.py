@@ -32,6 +32,7 @@ from tb_gradscope.diagnose.ruined import (
     Ruin,
     broken_records,
     culprit,
+    is_exact,
     not_finite_before,
     ruined,
 )
@@ -86,7 +87,7 @@ def _finding(run: RunHistory, loss: LossHistory, onset: _Onset, other: _Onset | 
     severity: Severity = "warning"
     if ruin is not None or _broken_to_the_end(loss, onset.step):
         severity = "error"
-    exact = loss.watched or loss.records == (loss.calls[-1] if len(loss.calls) else 0)
+    exact = is_exact(loss, onset.step)
     first = f"first {onset.word}" if exact else f"{onset.word} first seen"
     text = f"The gradient of {words.loss_name(loss)} is not finite: {first} at step {onset.step}"
     if finite:
@@ -102,7 +103,7 @@ def _finding(run: RunHistory, loss: LossHistory, onset: _Onset, other: _Onset | 
     }[span.pattern]
     if other is not None and other.step < onset.step:
         text += f" It was {other.word} before, from step {other.step} on."
-    cause = culprit(run, loss, onset.step, exact)
+    cause = culprit(run, loss, onset.step)
     ill = [run.variables[position].name for position in not_finite_before(run, loss, onset.step)]
     if cause is not None:
         return _consequence(loss, names, onset.kind, span, text, cause, ill)
@@ -153,7 +154,7 @@ def _consequence(
         span=span,
         message=(
             f"{text} This follows from {other}: its gradient was not finite at step {cause.step}, "
-            f"and by step {span.first} {words.named(ill)} {_itself(ill)} not finite."
+            f"and {words.named(ill)} {_itself(ill)} not finite any more when this one was taken."
         ),
         advice=f"Mend {other} first: nothing here shows a fault of {words.loss_name(loss)}.",
         where=where(_computed(cause.loss, cause.step)),

@@ -11,7 +11,7 @@ import dataclasses
 import numpy as np
 import numpy.typing as npt
 
-from tb_gradscope.diagnose.norms import Mask, last_weights, names_of
+from tb_gradscope.diagnose.norms import Mask, last_weights, names_of, record_at
 from tb_gradscope.format.history import LossHistory, OptimizerHistory, RunHistory
 from tb_gradscope.format.record import is_absent
 from tb_gradscope.format.statistics import State, Statistic
@@ -24,7 +24,7 @@ class Ruin:
     Attributes:
       names: of the variables, in the run's order.
       step: of the first record in which one of them is so.
-      exact: it was finite in the step before.
+      exact: it was finite in the step before, or in the same one.
       together: so are all of them at that step.
     """
 
@@ -43,7 +43,10 @@ class Culprit:
 
 
 def ruined(run: RunHistory, loss: LossHistory) -> Ruin | None:
-    """Returns the variables of a loss that are not finite any more, None for none."""
+    """Returns the variables of a loss that are not finite any more, None for none.
+
+    Since when, all records of the run tell that show them.
+    """
     if not len(loss.values):
         return None
     first, last = last_weights(loss.values[::-1]), last_weights(loss.values)
@@ -51,65 +54,65 @@ def ruined(run: RunHistory, loss: LossHistory) -> Ruin | None:
     columns = np.flatnonzero(~np.isfinite(last) & np.isfinite(first) & asked)
     if not columns.size:
         return None
-    broken, finite = _broken_weights(loss)[:, columns], _finite_weights(loss)[:, columns]
-    # What passed, such as before a checkpoint was restored, is not what is there at last.
-    since = len(broken) - np.where(finite.any(axis=0), finite[::-1].argmax(axis=0), len(broken))
-    begins = [int(start) + int(broken[start:, i].argmax()) for i, start in enumerate(since)]
-    begin = min(begins)
-    before = int(min(since[i] for i, one in enumerate(begins) if one == begin)) - 1
-    step = int(loss.steps[begin])
+    begins = [_since(run, int(position)) for position in loss.variables[columns]]
+    step, exact = min(begins, key=lambda one: (one[0], one[1]))
     return Ruin(
         names=names_of(run, loss, columns.tolist()),
         step=step,
-        exact=before >= 0 and int(loss.steps[before]) == step - 1,
-        together=max(begins) == begin,
+        exact=exact,
+        together=all(begin == step for begin, _ in begins),
     )
 
 
 def not_finite_before(run: RunHistory, loss: LossHistory, step: int) -> npt.NDArray[np.int64]:
     """Returns the variables that were not finite when a loss was not for the first time.
 
-    Those of the loss itself, where there are such; else those that others show at that
-    step. Positions in `RunHistory.variables`; none where the loss was so in its record
-    before.
+    As its own record of that step shows it: what others show there may have come after.
+    Positions in `RunHistory.variables`; none where the loss was so in its record before.
     """
     if _stretch(loss, step - 1) is not None:
         return np.zeros(0, np.int64)
-    own = _broken_positions(loss, step)
-    if len(own):
-        return own
-    everyone: tuple[LossHistory | OptimizerHistory, ...] = (*run.losses, *run.optimizers)
-    return np.unique(np.concatenate([own, *(_broken_positions(one, step) for one in everyone)]))
+    broken = _broken_weights(loss)[loss.steps == step].any(axis=0)
+    positions: npt.NDArray[np.int64] = loss.variables[broken]
+    return positions
 
 
-def culprit(run: RunHistory, loss: LossHistory, step: int, exact: bool) -> Culprit | None:
+def culprit(run: RunHistory, loss: LossHistory, step: int) -> Culprit | None:
     """Returns which other loss has ruined the variables before a loss was not finite itself.
 
-    Its gradient was not finite for one of them while that still was, and ever since.
+    Its gradient was not finite for one of them while that still was, and ever since; or,
+    where micro-batches are accumulated, was so in one of these.
 
     Args:
       run: of the loss.
       loss: whose gradient was not finite next.
       step: the first at which it was not.
-      exact: none can have been before.
     """
     positions = not_finite_before(run, loss, step)
     found = []
     for number, other in enumerate(run.losses):
         if other.name == loss.name or not len(positions):
             continue
-        begin = _stretch(other, step)
-        if begin is None or not (exact or other.watched):
-            continue
-        states = other.values[begin, :, Statistic.STATE]
-        broken = np.isin(states, (State.NAN, State.INF)) & _finite_weights(other)[begin]
-        if np.isin(other.variables[broken], positions).any():
-            # The part of a sum says more than the sum.
-            found.append((int(other.steps[begin]), not other.part_of, number))
+        for begin in (_stretch(other, step), _accumulated(run, other, step)):
+            if begin is None or not _is_known(loss, other, int(other.steps[begin]), step):
+                continue
+            states = other.values[begin, :, Statistic.STATE]
+            broken = np.isin(states, (State.NAN, State.INF)) & _finite_weights(other)[begin]
+            if np.isin(other.variables[broken], positions).any():
+                # The part of a sum says more than the sum.
+                found.append((int(other.steps[begin]), not other.part_of, number))
     if not found:
         return None
     began, _, number = min(found)
     return Culprit(run.losses[number], began)
+
+
+def is_exact(loss: LossHistory, step: int) -> bool:
+    """Tells whether nothing can have been before a step that is the first known of something."""
+    at = record_at(loss.steps, step)
+    has_every_record = loss.records == (loss.calls[-1] if len(loss.calls) else 0)
+    next_to_it = at is not None and at > 0 and int(loss.steps[at - 1]) == step - 1
+    return loss.watched or bool(has_every_record) or next_to_it or step == 0
 
 
 def broken_records(loss: LossHistory) -> Mask:
@@ -128,10 +131,35 @@ def _stretch(loss: LossHistory, step: int) -> int | None:
     return int(finite[-1]) + 1 if len(finite) else 0
 
 
-def _broken_positions(of: LossHistory | OptimizerHistory, step: int) -> npt.NDArray[np.int64]:
-    broken = _broken_weights(of)[of.steps == step].any(axis=0)
-    positions: npt.NDArray[np.int64] = of.variables[broken]
-    return positions
+def _accumulated(run: RunHistory, loss: LossHistory, step: int) -> int | None:
+    """Returns the first micro-batch of those last accumulated before a step that was not finite."""
+    if loss.label.batch != "micro_batch":
+        return None
+    micro_batches = max((one.accumulation for one in run.optimizers), default=1)
+    recent = (loss.steps >= step - micro_batches) & (loss.steps < step)
+    at = np.flatnonzero(broken_records(loss) & recent)
+    return int(at[0]) if len(at) else None
+
+
+def _is_known(loss: LossHistory, other: LossHistory, began: int, step: int) -> bool:
+    """Tells whether nothing can have happened unseen between what began and what followed."""
+    return step - began <= 1 or is_exact(loss, step) or other.watched
+
+
+def _since(run: RunHistory, position: int) -> tuple[int, bool]:
+    """Returns from which step on a variable is not finite, and whether it was right before."""
+    broken, finite = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    everyone: tuple[LossHistory | OptimizerHistory, ...] = (*run.losses, *run.optimizers)
+    for one in everyone:
+        for column in np.flatnonzero(one.variables == position):
+            broken.append(one.steps[_broken_weights(one)[:, column]])
+            finite.append(one.steps[_finite_weights(one)[:, column]])
+    # What passed, such as before a checkpoint was restored, is not what is there at last.
+    last = int(np.concatenate(finite).max(initial=-1))
+    steps = np.concatenate(broken)
+    after = steps[steps >= last]
+    step = int(after.min() if after.size else steps.max())
+    return step, last >= 0 and step - last <= 1
 
 
 def _broken_weights(of: LossHistory | OptimizerHistory) -> Mask:

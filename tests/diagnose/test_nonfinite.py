@@ -167,13 +167,13 @@ def test_a_layer_that_was_fed_with_it():
     assert "look at the loss itself" in one.advice
 
 
-def two_losses(onset=12, ruined_at=13, count=20, **changes):
+def two_losses(onset=12, ruined_at=13, **changes):
     """The first loss is NaN from `onset` on, the second, of the same variables, next."""
-    first, second, weights = histories.noise(count, 2), histories.noise(count, 2), np.ones((20, 2))
+    first, second, weights = histories.noise(20, 2), histories.noise(20, 2), np.ones((20, 2))
     first[onset:], second[ruined_at:], weights[ruined_at:] = NAN, NAN, NAN
     return (
-        histories.loss(first, "total", weights=weights[:count]),
-        histories.loss(second, "recon", weights=weights[:count], **changes),
+        histories.loss(first, "total", weights=weights, **changes),
+        histories.loss(second, "recon", weights=weights, **changes),
     )
 
 
@@ -183,14 +183,15 @@ def test_what_follows_from_another_loss_is_only_said():
     assert total.message.endswith(" v0 and v1 themselves are not finite, from step 13 on.")
     assert (recon.loss, recon.severity, recon.other_loss) == ("recon", "info", "total")
     assert recon.message.endswith(
-        "first NaN at step 13, in all 2 variables, and ever since. This follows from total: its "
-        "gradient was not finite at step 12, and by step 13 v0 and v1 themselves were not finite."
+        "first NaN at step 13, in all 2 variables, and ever since. This follows from total: "
+        "its gradient was not finite at step 12, and v0 and v1 themselves were not finite any more "
+        "when this one was taken."
     )
     assert recon.advice == "Mend total first: nothing here shows a fault of recon."
 
 
 def test_numbers_that_follow_from_another_loss_are_no_finding():
-    total, _ = two_losses(count=20)
+    total, _ = two_losses()
     norms, weights = histories.noise(20, 2), np.ones((20, 2))
     norms[13:, 0], norms[14:, 1], weights[13:] = NAN, 0, NAN
     recon = histories.loss(norms, "recon", weights=weights)
@@ -220,11 +221,13 @@ def test_a_part_is_named_rather_than_its_sum():
 
 
 def test_where_what_lies_between_is_not_known_nobody_is_named():
-    total, recon = two_losses(watched=False, calls=np.arange(20) * 10)
-    unwatched = dataclasses.replace(total, watched=False)
-    assert found(total, recon)[1].other_loss == "total"
-    assert found(unwatched, recon)[1].other_loss is None
-    # Nor where the norms of its variables were not measured at that step.
+    steps = np.arange(20) * 10
+    assert found(*two_losses(steps=steps))[1].other_loss == "total"
+    assert found(*two_losses(steps=steps, watched=False))[1].other_loss is None
+    # Nothing lies between one step and the next.
+    assert found(*two_losses(steps=steps // 10 + 7, watched=False))[1].other_loss == "total"
+    # Nor is anybody where the norms of its variables were not measured at that step.
+    total, recon = two_losses()
     unmeasured = histories.norm_alone(total, [12], [0, 1])
     assert found(unmeasured, recon)[1].other_loss is None
 
@@ -240,3 +243,17 @@ def test_since_when_variables_are_not_finite_is_as_exact_as_the_records():
     assert one.message.endswith(
         "v0 and v1 themselves are not finite, the first seen from step 30 on."
     )
+
+
+def test_a_micro_batch_ruins_variables_when_the_update_is_made():
+    # Of those of steps 12 to 15, total was NaN in the first; the update came after the last.
+    first, second, weights = histories.noise(20, 2), histories.noise(20, 2), np.ones((20, 2))
+    first[[12, 16, 17, 18, 19]], second[16:], weights[16:] = NAN, NAN, NAN
+    label = dataclasses.replace(histories.LABEL, batch="micro_batch")
+    total = histories.loss(first, "total", weights=weights, label=label)
+    recon = histories.loss(second, "recon", weights=weights, label=label)
+    adam = histories.optimizer(np.ones((5, 2)), accumulation=4)
+    one, other = found(total, recon, optimizers=[adam])
+    assert one.message.endswith("v0 and v1 themselves are not finite, from step 16 on.")
+    assert (other.loss, other.severity, other.other_loss) == ("recon", "info", "total")
+    assert "its gradient was not finite at step 12" in other.message
