@@ -47,6 +47,11 @@ _STATES: tuple[tuple[State, Kind, str], ...] = (
     (State.INF, "inf", "Inf"),
 )
 
+_OVERFLOW = (
+    " In mixed precision it may be an overflow of the loss scale, which is no fault: "
+    "gs.watch_optimizer(optimizer) tells the two apart."
+)
+
 
 def nonfinite(run: RunHistory, thresholds: Thresholds) -> Iterator[Finding]:
     """Yields losses whose gradients held NaN or Inf: a finding for each of the two."""
@@ -96,8 +101,8 @@ def _finding(run: RunHistory, loss: LossHistory, onset: _Onset, other: _Onset | 
     else:
         text += f", in all {len(names)} variables" if len(names) > 1 else f", in {names[0]}"
     text += {
-        "all": ", and in every record.",
-        "from": ", and ever since.",
+        "all": ", and in every record." if span.count > 1 else ", and there is no other record.",
+        "from": ", and ever since." if span.count > 1 else ", and no record follows.",
         "once": ", and in no other record.",
         "intermittent": f", {_on_and_off(loss, span.count, onset.last)}.",
     }[span.pattern]
@@ -122,7 +127,10 @@ def _finding(run: RunHistory, loss: LossHistory, onset: _Onset, other: _Onset | 
         variables=names,
         span=span,
         message=text + (f" {spread}" if spread else ""),
-        advice=advice(run, loss, onset.columns, onset.step, onset.word, bool(finite), ill),
+        advice=(
+            advice(run, loss, onset.columns, onset.step, onset.word, bool(finite), ill)
+            + (_OVERFLOW if _may_be_overflow(run, loss, onset, span) else "")
+        ),
         where=where(_computed(loss, onset.step)),
         evidence={
             "threshold": None,
@@ -160,6 +168,15 @@ def _consequence(
         where=where(_computed(cause.loss, cause.step)),
         evidence={"threshold": None, "since_step": cause.step},
     )
+
+
+def _may_be_overflow(run: RunHistory, loss: LossHistory, onset: _Onset, span: Span) -> bool:
+    """Tells whether an optimizer that is not watched may just have lowered its loss scale."""
+    at = record_at(loss.steps, onset.step)
+    passes = span.count == 1 or not _broken_to_the_end(loss, onset.step)
+    known = loss.label.stage == "unscaled" or any(one.has_loss_scale for one in run.optimizers)
+    finite = at is not None and bool(np.isfinite(loss.loss_values[at]))
+    return passes and finite and not known and ruined(run, loss) is None
 
 
 def _itself(names: Sequence[str]) -> str:

@@ -27,6 +27,8 @@ def when(span: Span) -> str:
         if span.count <= 1:
             return f"at step {span.first}"
         return f"at every recorded step ({span.first} to {span.last})"
+    if span.pattern == "from" and span.count <= 1:
+        return f"at step {span.first}, the last one recorded"
     if span.pattern == "from":
         return f"from step {span.first} on"
     if span.pattern == "once":

@@ -46,7 +46,32 @@ def test_a_scale_that_cannot_be_to_blame():
     assert "the scale is 1 already" in one.message
 
 
+def test_it_began_with_the_first_step_that_was_left_out():
+    scales = 1024 / 2.0 ** np.arange(14)
+    (one,) = found(list(range(6, 20)), INF, scale=scales)
+    assert (one.severity, one.span.first, one.span.pattern, one.span.count) == (
+        "error",
+        6,
+        "from",
+        14,
+    )
+    assert one.message.endswith("but the scale is 0.125 already, so no weight changes any more.")
+
+
 def test_one_bad_batch_that_was_left_out_is_only_said():
     (one,) = found([7], value=NAN)
     assert (one.severity, one.span.first, one.span.pattern) == ("info", 7, "once")
-    assert "training has gone on since" in one.message
+    assert one.message == (
+        "The gradient of loss was NaN at step 7 only, and the optimizer left that out as an "
+        "overflow of its loss scale; but the loss itself was NaN. Training has gone on since."
+    )
+    assert one.advice.startswith("Nothing is to be done if it stays at that.")
+
+
+@pytest.mark.parametrize("skipped", [[19], [18, 19]])
+@pytest.mark.parametrize("of", [{"value": NAN}, {"gradient": INF, "scale": 1.0}])
+def test_of_the_last_steps_nobody_knows_yet(skipped, of):
+    (one,) = found(skipped, **of)
+    assert one.severity == "info"
+    assert one.span.pattern in ("once", "intermittent")
+    assert one.message.endswith(". No later record shows how it went on.")

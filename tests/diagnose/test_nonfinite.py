@@ -257,3 +257,27 @@ def test_a_micro_batch_ruins_variables_when_the_update_is_made():
     assert one.message.endswith("v0 and v1 themselves are not finite, from step 16 on.")
     assert (other.loss, other.severity, other.other_loss) == ("recon", "info", "total")
     assert "its gradient was not finite at step 12" in other.message
+
+
+def test_of_what_passes_a_loss_scale_may_be_the_reason():
+    hint = "gs.watch_optimizer(optimizer) tells the two apart."
+    norms = histories.noise(20, 2)
+    norms[12] = INF
+    made = histories.loss(norms)
+    assert found(made)[0].advice.endswith(hint)
+    # It is not where the scale is known, the loss was not finite itself, or it stays so.
+    unscaled = dataclasses.replace(histories.LABEL, stage="unscaled")
+    assert not found(dataclasses.replace(made, label=unscaled))[0].advice.endswith(hint)
+    values = np.where(np.arange(20) == 12, NAN, 1).astype(np.float32)
+    assert not found(dataclasses.replace(made, loss_values=values))[0].advice.endswith(hint)
+    norms[13:] = INF
+    assert not found(histories.loss(norms))[0].advice.endswith(hint)
+
+
+def test_what_is_seen_in_the_last_record_alone_is_not_for_ever():
+    norms = histories.noise(20, 2)
+    norms[19] = INF
+    (one,) = found(histories.loss(norms))
+    assert "first Inf at step 19, in all 2 variables, and no record follows." in one.message
+    (one,) = found(histories.loss(norms[19:]))
+    assert "first Inf at step 0, in all 2 variables, and there is no other record." in one.message
