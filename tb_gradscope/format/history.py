@@ -133,9 +133,10 @@ class LossHistory:
       last_seen: int64 `[variable, COUNTED]`, last step known to be in each of
         those states, -1 if never.
       skipped_steps: int64 `[skip]`, steps whose update an optimizer of this run
-        left out because the loss scale had overflowed; none unless the label's
-        stage is "unscaled". NaN and Inf there are no fault: they are in `values`,
-        but not in `state_counts`, `first_seen` and `last_seen`.
+        left out because the loss scale had overflowed, as it says, or as the scale
+        shows that was lower right after; none unless the label's stage is "unscaled".
+        NaN and Inf there are no fault: they are in `values`, but not in
+        `state_counts`, `first_seen` and `last_seen`.
       overflowed: int64 `[variable]`, records with NaN or Inf at those steps.
       traced_only: True where only tracing was seen, and no number ever came
         (the program ended before the first step did).

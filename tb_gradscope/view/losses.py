@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Collection, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from tb_gradscope.format import meaning, messages
 from tb_gradscope.format.batch import decode_gradients
@@ -119,7 +120,10 @@ def merge(
     """
     latest = max(parts, key=lambda part: part.series.last_seen).series.schema
     label = meaning.label(latest)
-    skipped_steps = np.array(sorted(skipped) if label.stage == "unscaled" else [], np.int64)
+    skipped_steps = np.zeros(0, np.int64)
+    if label.stage == "unscaled":
+        told = np.array(list(skipped), np.int64)
+        skipped_steps = np.unique(np.concatenate([told, *map(_lowered_the_scale, parts)]))
     variables, columns = columns_of([part.series.names for part in parts], positions)
     shape = (len(variables),)
     asked, states = np.zeros(shape, np.int64), np.zeros((*shape, len(COUNTED)), np.int64)
@@ -169,6 +173,19 @@ def merge(
         unrequested=_unrequested(parts, positions),
         computed=meaning.place(latest, "computed"),
     )
+
+
+def _lowered_the_scale(part: GradientSeries) -> Steps:
+    """Returns the steps with NaN or Inf after which the loss scale was lower.
+
+    Their optimizer has left them out, whatever it calls them: it counts its own steps.
+    """
+    broken: npt.NDArray[np.bool_] = np.any(
+        np.isin(part.values[:, :, Statistic.STATE], (State.NAN, State.INF)), axis=1
+    )
+    lower = part.loss_scales[1:] < part.loss_scales[:-1]
+    steps: Steps = part.steps[:-1][broken[:-1] & lower]
+    return steps
 
 
 def _unrequested(parts: Sequence[GradientSeries], asked: Collection[str]) -> tuple[Variable, ...]:

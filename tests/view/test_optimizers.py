@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tb_gradscope.format import messages
 from tb_gradscope.format.record import COUNTED
 from tb_gradscope.format.statistics import State, Statistic
 from tb_gradscope.view import answers, numbers, updates
@@ -61,6 +62,25 @@ def test_overflow_of_the_loss_scale_is_no_fault(history):
     ]
     assert answer.losses[0].skipped_steps == (0, 1, 6)
     assert answer.losses[0].loss_scales[:2] == (2**15, 2**14)
+
+
+def test_a_scale_that_was_lowered_shows_an_overflow_whatever_step_the_optimizer_calls_it(tmp_path):
+    """The loss was asked for twice before the optimizer's first step."""
+    label = {"stage": messages.Label.UNSCALED}
+    with Log(tmp_path) as log:
+        loss, optimizer = Loss("loss", ["w"], label=label), Optimizer("adam", ["w"], scaled=True)
+        loss.open(log, 0)
+        optimizer.open(log, 0)
+        for step in range(8):
+            state = State.INF if step in (5, 7) else State.OK
+            scale = 8.0 if step <= 5 else 4.0
+            loss.record(log, step, 1, [state], scale=scale)
+            if step >= 2:
+                optimizer.record(log, step - 2, 1, states=[state], scale=scale)
+    (found,) = load(tmp_path).runs["."].losses
+    assert found.skipped_steps.tolist() == [3, 5]
+    # What the last record shows may be an overflow, or not.
+    assert found.first_seen[0, INF] == 7
 
 
 def test_raw_gradients_know_no_loss_scale(tmp_path):
