@@ -51,6 +51,7 @@ _DOUBLED = 2.0  # since the middle
 _STILL = 0.25  # share of the growth that the second half must have
 _LEAST_DEVIATION = 0.05  # of log10: 12 %, the noise of any mini-batch
 _WORSE = 10.0  # times the largest loss before the jumps
+_FEWEST = 3  # that show what is usual
 _BEYOND = 1e4  # a norm that no layer needs
 
 
@@ -123,7 +124,7 @@ def _growth(run: RunHistory, norms: Norms, thresholds: Thresholds) -> Iterator[F
         ),
         advice=(
             "Lower the learning rate (or warm it up), and clip with gs.clip_by_global_norm at "
-            f"about {words.amount(_clip_at(norms))}, what was usual before."
+            f"about {words.amount(_clip_at(norms))}, {_as_before(norms)}."
         ),
         where=where(loss.where),
         evidence={
@@ -159,6 +160,8 @@ def _spikes(run: RunHistory, norms: Norms, thresholds: Thresholds) -> Iterator[F
     usual = median(whole[~above])
     peak = int(at[np.argmax(whole[at])])
     ratio = float(10 ** (whole[peak] - usual))
+    is_usual = int(np.isfinite(whole[~above]).sum()) >= _FEWEST
+    what, usually = ("what is usual", "usually") if is_usual else ("what was before", "before")
     share = norms.norms[peak] / max(norms.whole[peak], 1e-300)
     columns = np.flatnonzero(np.nan_to_num(share) >= 0.3)
     culprits = names_of(run, loss, columns.tolist())
@@ -179,8 +182,8 @@ def _spikes(run: RunHistory, norms: Norms, thresholds: Thresholds) -> Iterator[F
         span=span,
         message=(
             f"The gradient of {words.loss_name(loss)} jumps {words.when(span)}: up to "
-            f"{words.times(ratio)} what is usual (norm {words.amount(10 ** float(whole[peak]))} "
-            f"at step {loss.steps[peak]}, usually {words.amount(10 ** float(usual))})"
+            f"{words.times(ratio)} {what} (norm {words.amount(10 ** float(whole[peak]))} "
+            f"at step {loss.steps[peak]}, {usually} {words.amount(10 ** float(usual))})"
             + (f", most of it in {words.named(culprits)}" if culprits else "")
             + (", then it is not finite any more." if after_is_broken else ".")
         ),
@@ -291,10 +294,18 @@ def _onset(logs: Values, early: float) -> int:
     return int(min(below[-1] + 1, len(logs) - 1)) if len(below) else 0
 
 
+def _first_half(norms: Norms) -> Values:
+    whole = norms.whole[: max(2, len(norms.whole) // 2)]
+    return whole[np.isfinite(whole)]
+
+
+def _as_before(norms: Norms) -> str:
+    return "what was usual before" if len(_first_half(norms)) >= _FEWEST else "as at first"
+
+
 def _clip_at(norms: Norms) -> float:
     """Returns the 90th percentile of the first half of the norms."""
-    whole = norms.whole[: max(2, len(norms.whole) // 2)]
-    whole = whole[np.isfinite(whole)]
+    whole = _first_half(norms)
     return float(np.percentile(whole, 90)) if len(whole) else 1.0
 
 

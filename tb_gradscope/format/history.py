@@ -344,7 +344,8 @@ class RunHistory:
 def _steps(steps: Steps) -> str:
     if not len(steps):
         return "no records"
-    return f"{_number(len(steps), 'record')} of steps {steps[0]} to {steps[-1]}"
+    span = f"step {steps[0]}" if len(steps) == 1 else f"steps {steps[0]} to {steps[-1]}"
+    return f"{_number(len(steps), 'record')} of {span}"
 
 
 def _number(count: int, one: str) -> str:

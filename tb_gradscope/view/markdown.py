@@ -48,7 +48,7 @@ def _headline(found: Sequence[Finding]) -> str:
 
 def _row(title: str, run: RunHistory, found: Sequence[Finding]) -> str:
     steps = steps_of(run)
-    span = f"{steps[0]} to {steps[-1]}" if len(steps) else "none"
+    span = " to ".join(str(step) for step in dict.fromkeys([*steps[:1], *steps[-1:]])) or "none"
     counts = (sum(one.severity == each for one in found) for each in SEVERITIES)
     return f"| {' | '.join([_text(title), span, *(str(count or '') for count in counts)])} |"
 

@@ -89,8 +89,9 @@ def _head(run: RunHistory) -> Iterator[str]:
         sentences.labelled(loss) for loss in run.losses if loss.traced_only and not loss.part_of
     ]
     if len(steps):
+        span = f"step {steps[0]}" if len(steps) == 1 else f"steps {steps[0]} to {steps[-1]}"
         recorded = sentences.number(len(steps), "step")
-        yield f"steps {steps[0]} to {steps[-1]}, {recorded} recorded, {size}"
+        yield f"{span}, {recorded} recorded{_watched(run, len(steps))}, {size}"
         if traced:
             yield f"Of {', '.join(traced)} only tracing was seen: no number came."
     elif traced:
@@ -102,6 +103,16 @@ def _head(run: RunHistory) -> Iterator[str]:
         yield "No gradients recorded; clipping only."
     else:
         yield "Nothing recorded yet."
+
+
+def _watched(run: RunHistory, recorded: int) -> str:
+    """Says how many calls were looked at, where that is more than were recorded."""
+    # The parts of a sum are watched with it.
+    losses = [loss for loss in run.losses if not loss.traced_only and not loss.part_of]
+    calls = max((int(loss.calls.max(initial=0)) for loss in losses), default=0)
+    if calls <= recorded or not all(loss.watched for loss in losses):
+        return ""
+    return f", {sentences.number(calls, 'call')} watched"
 
 
 def _steps(of: list[LossHistory | OptimizerHistory]) -> Steps:

@@ -16,6 +16,8 @@ USUAL_RATIO = 1e-3
 See https://cs231n.github.io/neural-networks-3/#ratio.
 """
 
+_FEWEST = 3  # that make a median
+
 
 def optimizer(run: RunHistory, of: OptimizerHistory) -> str:
     """Says how many steps an optimizer took, and how large."""
@@ -58,11 +60,18 @@ def _ratios(run: RunHistory, of: OptimizerHistory) -> str:
     row = ratios[last]
     worst = int(np.nanargmax(distance(row)))
     at = f" at step {int(of.steps[last])}" if last != len(of.steps) - 1 else " there"
-    what = f"; update to variable{at}: median {_amount(np.nanmedian(row))}"
+    what = f"; update to variable{at}: {_typical(row)}"
     if np.nanmin(row) == np.nanmax(row):
         return what
     name = sentences.name(run.variables[int(of.variables[worst])].name)
     return f"{what}, farthest from the usual {_amount(USUAL_RATIO)}: {_amount(row[worst])} ({name})"
+
+
+def _typical(ratios: Floats) -> str:
+    known = ratios[np.isfinite(ratios)]
+    if known.size >= _FEWEST:
+        return f"median {_amount(float(np.median(known)))}"
+    return " and ".join(dict.fromkeys(map(_amount, known)))
 
 
 def _range(values: Floats, digits: str = ".3g") -> str:

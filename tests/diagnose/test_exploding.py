@@ -166,3 +166,12 @@ def test_a_large_gradient_of_a_bias_that_starts_at_zero_is_healthy():
 
 def test_too_few_records_are_not_judged():
     assert not found(histories.loss(np.geomspace(1, 1e9, 4)[:, None]))
+
+
+def test_what_two_records_show_is_not_called_usual():
+    norms = np.array([1, 1, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9])[:, None]
+    few = [one for one in found(histories.loss(norms[:5])) if one.kind == "exploding"]
+    many = [one for one in found(histories.loss(norms)) if one.kind == "exploding"]
+    assert few
+    assert "usual" not in "".join(one.message + one.advice for one in few)
+    assert "usual" in "".join(one.message + one.advice for one in many)

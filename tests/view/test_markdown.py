@@ -29,7 +29,7 @@ def test_names_and_code_are_shown_as_they_are(tmp_path):
         where=Where("my_file.py", 3, "x = `y` | z"),
     )
     lines = reported(tmp_path, finding)
-    assert "| a\\_run | 0 to 0 |  | 1 |  |" in lines
+    assert "| a\\_run | 0 |  | 1 |  |" in lines
     assert "### a\\_run" in lines
     assert lines[-1] == (
         "- **warning: update\\_ratio** a\\*b\\* and \\<b\\> \\| are odd.<br>`my_file.py:3`<br>"

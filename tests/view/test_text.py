@@ -11,7 +11,7 @@ import pytest
 from tb_gradscope.diagnose import judge, report
 from tb_gradscope.format import messages
 from tb_gradscope.format.statistics import Reason
-from tb_gradscope.view import answers, sentences, terminal, text
+from tb_gradscope.view import answers, markdown, sentences, terminal, text
 from tb_gradscope.view.load import History, load
 from tests.view.logs import INF, NAN, NONE, OK, Clip, Log, Loss, Optimizer
 from tests.view.runs import ODD_RUN
@@ -289,7 +289,7 @@ Skipped steps
 
 Optimizers
   adam (Adam): 7 updates applied up to step 9, 3 skipped as the loss scale had overflowed (last at
-    step 6); loss scale 4096 to 32768; learning rate 0.1; update to variable there: median 0.0505,
+    step 6); loss scale 4096 to 32768; learning rate 0.1; update to variable there: 0.001 and 0.1,
     farthest from the usual 0.001: 0.1 (b)
 """
 
@@ -326,6 +326,20 @@ def test_what_the_sentinel_saw(history):
     assert "  loss: first NaN at step 237 in b [train.py:7]; still NaN at step 300" in lines
     line = lines[lines.index("Norms that left their recent range") + 1]
     assert line == "  loss [train.py:7], step 150: w left its recent range, norm 1 (and 1 more)"
+
+
+def test_how_many_calls_were_recorded_and_how_many_watched(history, tmp_path):
+    assert one_run(history, "watched").splitlines()[1] == (
+        "  steps 0 to 300, 6 steps recorded, 301 calls watched, 1 loss, 2 variables"
+    )
+    with Log(tmp_path) as log:
+        loss = Loss("loss", ["w"])
+        loss.open(log, 7)
+        loss.record(log, 7)
+    run = load(tmp_path)
+    assert one_run(run, ".").splitlines()[1] == "  step 7, 1 step recorded, 1 loss, 1 variable"
+    assert "1 record of step 7" in repr(run.runs["."].losses[0])
+    assert "| . | 7 |" in markdown.report(run, {".": ()})
 
 
 def test_norms_that_left_their_recent_range(tmp_path):
