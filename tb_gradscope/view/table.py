@@ -11,7 +11,17 @@ from tb_gradscope.format.history import LossHistory, OptimizerHistory, RunHistor
 from tb_gradscope.format.packing import Floats
 from tb_gradscope.format.statistics import State, Statistic
 from tb_gradscope.view import labels, numbers, sentences
-from tb_gradscope.view.terminal import bold, clean, left, painted, right, shorten, wide, wrapped
+from tb_gradscope.view.terminal import (
+    bold,
+    clean,
+    left,
+    painted,
+    right,
+    shorten,
+    stacked,
+    wide,
+    wrapped,
+)
 
 _CELLS = {
     State.ABSENT: "-",
@@ -33,7 +43,7 @@ _LEGEND = {
 _COLOURS = {"NONE": "33", "NaN": "31", "Inf": "31", "zero": "33"}
 _TRACED = "traced"
 _GAP = "  "
-_WIDEST = 24
+_WIDEST, _HIGHEST = 24, 3
 _MOST = 60
 """Variables shown of a large model: a terminal is no place for thousands."""
 
@@ -43,13 +53,13 @@ class _Column:
     """A loss or an optimizer: what stands above its cells, and the cells."""
 
     of: LossHistory | OptimizerHistory
-    head: str
-    subtitle: str
+    head: list[str]
+    subtitle: list[str]
     last: str
     cells: list[str]
 
     def width(self, same: bool) -> int:
-        texts = [self.head, self.subtitle, *self.cells, *([] if same else [self.last])]
+        texts = [*self.head, *self.subtitle, *self.cells, *([] if same else [self.last])]
         return max(4, *map(wide, texts))
 
 
@@ -87,9 +97,7 @@ def lines(run: RunHistory, step: int, width: int, coloured: bool = False) -> Ite
             return (left(label, label_width) + "".join(cells)).rstrip()
 
         here = [columns[i] for i in block]
-        yield line("", [column.head for column in here])
-        if any(column.subtitle for column in here):
-            yield line("", [column.subtitle for column in here])
+        yield from (line("", texts) for texts in _heads(here))
         if not same:
             yield line("step", [column.last for column in here])
         for text, position in rows:
@@ -131,11 +139,21 @@ def _column(of: LossHistory | OptimizerHistory, row: Floats) -> _Column:
     subtitle = ", ".join(filter(None, [before, subtitle]))
     return _Column(
         of=of,
-        head=shorten(clean(of.name), _WIDEST),
-        subtitle=shorten(clean(subtitle), _WIDEST + 16),
+        head=stacked(clean(of.name), _WIDEST, _HIGHEST),
+        subtitle=stacked(clean(subtitle), _WIDEST + 16, _HIGHEST),
         last=_last(of),
         cells=[_cell(pair, of) for pair in row],
     )
+
+
+def _heads(columns: list[_Column]) -> Iterator[list[str]]:
+    """Yields the lines above the cells: heads end together, and subtitles begin so."""
+    height = max(len(column.head) for column in columns)
+    for row in range(height):
+        at = [row - height + len(column.head) for column in columns]
+        yield [one.head[i] if i >= 0 else "" for one, i in zip(columns, at, strict=True)]
+    for row in range(max(len(column.subtitle) for column in columns)):
+        yield ["".join(column.subtitle[row : row + 1]) for column in columns]
 
 
 def _legend(columns: list[_Column], width: int) -> Iterator[str]:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import textwrap
 import unicodedata
+
+_WORDS = re.compile(r"[^\W_]+[\W_]*|[\W_]+")
 
 
 def clean(text: str) -> str:
@@ -52,6 +55,23 @@ def shorten(text: str, width: int) -> str:
             break
         tail = after + tail
     return f"{head}…{tail}"
+
+
+def stacked(text: str, width: int, most: int) -> list[str]:
+    """Returns text in lines of a width, broken between words.
+
+    Args:
+      text: such as a name, whose words end with "_", "/" or the like.
+      width: of a line.
+      most: lines; what is over is left out of the middle of the last one.
+    """
+    lines = [""]
+    for word in _WORDS.findall(text):
+        if lines[-1] and (len(lines) > most or wide((lines[-1] + word).rstrip()) > width):
+            lines.append("")
+        lines[-1] += word
+    kept = [*lines[: most - 1], "".join(lines[most - 1 :])]
+    return [shorten(line.strip(), width) for line in kept if line]
 
 
 def wrapped(text: str, width: int, indent: str = "  ", hanging: str | None = None) -> str:

@@ -81,6 +81,22 @@ def test_narrow(history):
     assert "        two" in narrower
 
 
+def test_heads_are_broken_between_words(tmp_path):
+    names = ["tf.reduce_mean(tf.square(y - prediction))", "kl", "categorical_crossentropy_of_all"]
+    with Log(tmp_path) as log:
+        for name in names:
+            loss = Loss(name, ["w"])
+            loss.open(log, 0)
+            loss.record(log, 0)
+    lines = one_run(load(tmp_path), ".").splitlines()
+    begin = lines.index("Gradient norms at step 0")
+    assert lines[begin + 1 : begin + 4] == [
+        "        tf.reduce_mean(tf.                 categorical_",
+        "   square(y - prediction))    kl  crossentropy_of_all",
+        "w                        1     1                    1",
+    ]
+
+
 def test_traced(history):
     assert one_run(history, "traced", 200).splitlines() == [
         "Run traced",
@@ -483,6 +499,21 @@ def test_no_name_moves_the_cursor(history):
 def test_shorten(name, width, short):
     assert terminal.shorten(name, width) == short
     assert terminal.wide(short) <= width
+
+
+@pytest.mark.parametrize(
+    ("name", "lines"),
+    [
+        ("recon", ["recon"]),
+        ("one_two_three", ["one_two_", "three"]),
+        ("one two", ["one two"]),
+        ("abcdefghijkl", ["abcd…jkl"]),
+        ("one_two_three_four_five", ["one_two_", "thre…ive"]),
+        ("", []),
+    ],
+)
+def test_stacked(name, lines):
+    assert terminal.stacked(name, 8, 2) == lines
 
 
 def test_clean():
