@@ -91,7 +91,7 @@ def test_heads_are_broken_between_words(tmp_path):
     lines = one_run(load(tmp_path), ".").splitlines()
     begin = lines.index("Gradient norms at step 0")
     assert lines[begin + 1 : begin + 4] == [
-        "        tf.reduce_mean(tf.                 categorical_",
+        "        tf.reduce_mean(tf.               categorical_",
         "   square(y - prediction))    kl  crossentropy_of_all",
         "w                        1     1                    1",
     ]
