@@ -6,6 +6,7 @@ import { makeFinding } from './fixtures';
 const NONE = makeFinding({ kind: 'none', loss: 'kl', other_loss: 'recon', variables: ['w'] });
 const CONFLICT = makeFinding({ kind: 'conflict', loss: 'recon', other_loss: 'kl' });
 const UPDATE = makeFinding({ kind: 'update_ratio', loss: '', severity: 'info' });
+const NAN = makeFinding({ kind: 'nan', loss: 'kl', other_loss: 'recon', severity: 'info' });
 const FOUND: Finding[] = [NONE, CONFLICT, UPDATE];
 
 it('tells which findings are about a cell', () => {
@@ -13,6 +14,9 @@ it('tells which findings are about a cell', () => {
   // recon does reach w: what is said of kl is nothing to it.
   expect(aboutCell(FOUND, { variable: 'w', loss: 'recon' })).toEqual([1, 2]);
   expect(aboutCell(FOUND, { variable: 'w', loss: '' })).toEqual([0, 1, 2]);
+  // That of kl followed from recon's, of which another finding speaks.
+  expect(aboutCell([NAN], { variable: 'w', loss: 'recon' })).toEqual([]);
+  expect(aboutCell([NAN], { variable: 'w', loss: 'kl' })).toEqual([0]);
   expect(aboutCell(FOUND, { variable: 'v', loss: 'kl' })).toEqual([]);
   expect(aboutCell(FOUND, { variable: 'w', loss: 'adversarial' })).toEqual([2]);
 });

@@ -13,14 +13,15 @@ export function anyFault(found: readonly Finding[] | null, ...kinds: string[]): 
   return (found ?? []).some((finding) => isFault(finding) && kinds.includes(finding.kind));
 }
 
+/** Kinds that are as much of the other loss; a None is not, nor what follows from its NaN. */
+const OF_TWO: readonly string[] = ['conflict', 'domination'];
+
 /** Positions of the findings about a cell, worst first; of any loss where that is empty. */
 export function aboutCell(found: readonly Finding[], { variable, loss }: Selection): number[] {
   return found.flatMap((finding, i) => {
-    const ofLoss =
-      loss === '' || finding.loss === '' || [finding.loss, finding.other_loss].includes(loss);
-    // A None is of one loss alone: the other one does reach the variable.
-    const ofOther = finding.kind === 'none' && loss !== '' && finding.loss !== loss;
-    return finding.variables.includes(variable) && ofLoss && !ofOther ? [i] : [];
+    const losses = [finding.loss, ...(OF_TWO.includes(finding.kind) ? [finding.other_loss] : [])];
+    const ofLoss = loss === '' || finding.loss === '' || losses.includes(loss);
+    return finding.variables.includes(variable) && ofLoss ? [i] : [];
   });
 }
 
