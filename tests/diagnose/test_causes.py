@@ -97,10 +97,10 @@ def test_without_a_line():
 
 def test_every_detail_that_is_recorded_has_words_of_its_own():
     """Read from the source of the recording side, which cannot be imported here lightly."""
-    from tb_gradscope.recording.why import missing, unseen, verdict
+    from tb_gradscope.recording.why import deduction, missing, unseen
 
     said = set()
-    for module in (missing, unseen, verdict):
+    for module in (missing, unseen, deduction):
         found = re.findall(
             r'Cause\(\s*"(\w+)",[^)]*?detail="(\w+)"', inspect.getsource(module), re.DOTALL
         )
