@@ -13,7 +13,7 @@ from tensorflow.python.eager import context, execute
 from tensorflow.python.framework import ops
 
 import tb_gradscope as gs
-from tb_gradscope.recording.why import internals, observer, observing, verdict
+from tb_gradscope.recording.why import deduction, internals, observer, observing
 
 X = np.linspace(-1.0, 1.0, 8, dtype=np.float32).reshape(2, 4)
 
@@ -62,7 +62,7 @@ def test_training_is_the_same_to_the_last_bit(wrap, logdir):
 def test_no_operation_is_added_to_the_graph(recorder, monkeypatch):
     w, b = tf.Variable([1.5]), tf.Variable([1.0])
     sizes = []
-    judge = verdict.judge
+    judge = deduction.judge
 
     def measured(*arguments):
         graph = tf.compat.v1.get_default_graph()
