@@ -20,7 +20,11 @@ LARGE, SMALL = [33, 20], [3]  # see `large_from`
 WAYS = {"eager": None, "graph": {}, "xla": {"jit_compile": True}}
 everywhere = pytest.mark.parametrize("way", WAYS)
 eager_and_graph = pytest.mark.parametrize("way", ["eager", "graph"])
-odd_ways = pytest.mark.parametrize("value", [np.nan, 1e5], ids=["nan", "spike"])
+
+
+def with_xla_for(cases, *some):
+    """Returns all cases in eager code and in graphs, and some compiled, which takes seconds."""
+    return [(case, way) for way in WAYS for case in cases if way != "xla" or case in some]
 
 
 def recorded(logdir, every, make, way, value=np.nan, **record):
@@ -65,21 +69,23 @@ def assert_in_full(tmp_path, make, way, value=np.nan, **expected):
                 np.testing.assert_allclose(numbers[name], value, rtol=1e-5, err_msg=name)
 
 
-CLIPPINGS = [{}, {"clipnorm": 0.5}, {"global_clipnorm": 0.5}, {"clipvalue": 0.2}]
+CLIPPINGS = {
+    "unclipped": {},
+    "clipnorm": {"clipnorm": 0.5},
+    "global_clipnorm": {"global_clipnorm": 0.5},
+    "clipvalue": {"clipvalue": 0.2},
+}
 
 
-@everywhere
-@pytest.mark.parametrize(
-    ("clipping", "value"),
-    [*((each, np.nan) for each in CLIPPINGS), (CLIPPINGS[0], 1e5)],
-    ids=["unclipped", *(next(iter(each)) for each in CLIPPINGS[1:]), "spike"],
-)
-def test_an_optimizer_and_its_own_clipping(clipping, way, value, tmp_path):
+@pytest.mark.parametrize(("clipping", "way"), with_xla_for(CLIPPINGS, "unclipped", "clipvalue"))
+def test_an_optimizer_and_its_own_clipping(clipping, way, tmp_path):
+    options = CLIPPINGS[clipping]
+
     def make():
-        training = FedTraining(**clipping)
+        training = FedTraining(**options)
         return training, lambda factors: training.apply(training.gradients(factors))
 
-    assert_in_full(tmp_path, make, way, value, optimizers=1, clips=len(clipping))
+    assert_in_full(tmp_path, make, way, optimizers=1, clips=len(options))
 
 
 def record_halves(gradients):
@@ -96,8 +102,7 @@ CLIPPERS = {
 }
 
 
-@everywhere
-@pytest.mark.parametrize("clipper", CLIPPERS)
+@pytest.mark.parametrize(("clipper", "way"), with_xla_for(CLIPPERS, "global", "value"))
 def test_clip_functions_and_what_they_hand_on(clipper, way, tmp_path):
     clip = CLIPPERS[clipper]
 
@@ -170,8 +175,7 @@ def test_an_update_on_a_condition(way, tmp_path):
     assert_in_full(tmp_path, make, way, optimizers=1, clips=1)
 
 
-@everywhere
-@odd_ways
+@pytest.mark.parametrize(("value", "way"), with_xla_for([np.nan, 1e5], 1e5))
 def test_parts_of_a_sum_and_their_cosines(way, value, tmp_path):
     def make():
         training = FedTraining()
