@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from tb_gradscope.diagnose.finding import Finding
 from tb_gradscope.diagnose.spikes import Spike, spikes
 from tb_gradscope.format.history import ClipHistory, LossHistory, Place, RunHistory
 from tb_gradscope.format.record import is_absent
@@ -37,11 +38,21 @@ def nonfinite(found: Sequence[Fate]) -> Iterator[str]:
         yield f"{labelled(group[0].loss)}: {_onset(group)}"
 
 
-def overflows(run: RunHistory) -> Iterator[str]:
-    """Yields losses that were not finite at steps which an optimizer left out."""
+def overflows(run: RunHistory, findings: Sequence[Finding]) -> Iterator[str]:
+    """Yields losses that were not finite at steps which an optimizer left out.
+
+    Args:
+      run: of these losses.
+      findings: of the run; some may say that the loss scale was not to blame.
+    """
     for loss in run.losses:
         if loss.overflowed.any():
-            yield _overflowed(loss)
+            doubted = any(
+                (one.kind, one.loss) in (("nan", loss.name), ("inf", loss.name))
+                and one.span.last in loss.skipped_steps
+                for one in findings
+            )
+            yield _overflowed(loss, doubted)
 
 
 def departures(run: RunHistory) -> Iterator[str]:
@@ -162,16 +173,16 @@ def _departure(run: RunHistory, spike: Spike) -> str:
     return f"{text} (and {len(others)} more)" if others else text
 
 
-def _overflowed(loss: LossHistory) -> str:
+def _overflowed(loss: LossHistory, doubted: bool) -> str:
     steps = np.intersect1d(loss.skipped_steps, loss.steps)
     if not len(steps):
         steps = loss.skipped_steps
     records = number(int(loss.overflowed.max()), "record")
     when = f"step {steps[0]}" if len(steps) == 1 else f"steps {steps[0]} to {steps[-1]}"
-    return (
-        f"{labelled(loss)}: not finite in {records} ({when}), no fault: the loss scale had "
-        "overflowed, and the optimizer left the update out"
-    )
+    text = f"{labelled(loss)}: not finite in {records} ({when})"
+    if doubted:
+        return f"{text}, which the optimizer took for overflows of its loss scale: see the findings"
+    return f"{text}, no fault: the loss scale had overflowed, and the optimizer left the update out"
 
 
 def _from(fate: Fate) -> str:

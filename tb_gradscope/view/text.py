@@ -60,7 +60,7 @@ def _run(run: RunHistory, findings: Sequence[Finding], width: int, coloured: boo
     for title, lines in (
         ("Missing gradients", missing),
         ("Not finite", nonfinite),
-        ("Skipped steps", sentences.overflows(run)),
+        ("Skipped steps", sentences.overflows(run, findings)),
         ("Norms that left their recent range", sentences.departures(run)),
         ("Clipping", map(sentences.clip, run.clips)),
         ("Optimizers", (updates.optimizer(run, one) for one in run.optimizers)),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from tb_gradscope.diagnose import words
@@ -37,7 +39,7 @@ def optimizer(run: RunHistory, of: OptimizerHistory) -> str:
         text += f", {int(of.skipped[-1])} skipped as the loss scale had overflowed"
         if len(of.skipped_steps):
             text += f" (last at step {int(of.skipped_steps[-1])})"
-        text += f"; loss scale {_range(of.loss_scales, '.0f')}"
+        text += f"; loss scale {_range(of.loss_scales, _whole)}"
     if np.isfinite(of.learning_rates).any():
         text += f"; learning rate {_range(of.learning_rates)}"
     return text + _ratios(run, of)
@@ -74,12 +76,17 @@ def _typical(ratios: Floats) -> str:
     return " and ".join(dict.fromkeys(map(_amount, known)))
 
 
-def _range(values: Floats, digits: str = ".3g") -> str:
+def _range(values: Floats, say: Callable[[float], str] = sentences.amount) -> str:
     known = values[np.isfinite(values)]
     if not known.size:
         return "not known"
     low, high = float(known.min()), float(known.max())
-    return f"{high:{digits}}" if low == high else f"{low:{digits}} to {high:{digits}}"
+    return say(high) if low == high else f"{say(low)} to {say(high)}"
+
+
+def _whole(value: float) -> str:
+    """Returns a power of two, in full where it is none below 1."""
+    return f"{value:.0f}" if value >= 1 else sentences.amount(value)
 
 
 def _amount(value: float) -> str:

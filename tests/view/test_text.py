@@ -314,6 +314,25 @@ def test_scaled(history):
     assert one_run(history, "scaled") == SCALED
 
 
+def test_steps_left_out_for_ever_are_not_called_no_fault(tmp_path):
+    label = {"stage": messages.Label.UNSCALED}
+    loss = Loss("loss", ["w"], label=label)
+    optimizer = Optimizer("adam", ["w"], scaled=True)
+    with Log(tmp_path) as log:
+        loss.open(log, 0)
+        optimizer.open(log, 0)
+        for step in range(20):
+            scale, state = 8 / 2.0 ** max(0, step - 4), NAN if step >= 5 else OK
+            loss.record(log, step, 1, [state], scale=scale)
+            optimizer.record(log, step, 1, states=[state], scale=scale)
+    lines = judged(load(tmp_path), ".", 200).splitlines()
+    assert lines[lines.index("Skipped steps") + 1] == (
+        "  loss (unscaled): not finite in 15 records (steps 5 to 19), which the optimizer took for "
+        "overflows of its loss scale: see the findings"
+    )
+    assert any("15 skipped" in line and "loss scale 0.000244 to 8;" in line for line in lines)
+
+
 def test_skipped_step_is_no_infinity(history):
     run = history.runs["scaled"]
     last = run.losses[0].steps == 6
