@@ -1,4 +1,4 @@
-import type { Finding } from '../api/schema.gen';
+import type { Finding, Overflow } from '../api/schema.gen';
 import type { Selection } from './url';
 
 /** Which findings are about what. Pure. */
@@ -36,6 +36,20 @@ export function whyMissing(
       finding.kind === 'none' &&
       finding.loss === loss &&
       variables.some((variable) => finding.variables.includes(variable)),
+  );
+  return at < 0 ? undefined : at;
+}
+
+/** The finding that says that steps were left out though no loss scale was to blame, if one does. */
+export function whyLeftOut(
+  found: readonly Finding[],
+  { loss, steps }: Pick<Overflow, 'loss' | 'steps'>,
+): number | undefined {
+  const at = found.findIndex(
+    (finding) =>
+      (finding.kind === 'nan' || finding.kind === 'inf') &&
+      finding.loss === loss &&
+      steps.includes(finding.last_step),
   );
   return at < 0 ? undefined : at;
 }

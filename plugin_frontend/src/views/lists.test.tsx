@@ -153,6 +153,16 @@ it('counts steps that were skipped apart from faults', () => {
   expect([store.tab.value, store.chosen.value]).toEqual(['matrix', 10]);
 });
 
+it('leads from steps left out to the finding that it was not the loss scale', () => {
+  const overflows = [{ loss: 'loss', variables: 2, records: 3, steps: [0, 10] }];
+  const shown = shownRun({ overflows });
+  const store = storeOf(shown);
+  store.findings.value = [makeFinding({ kind: 'nan', loss: 'loss', last_step: 10 })];
+  render(<NonfiniteList store={store} shown={shown} />);
+  fireEvent.click(screen.getByRole('button', { name: 'The loss scale was not to blame' }));
+  expect(store.tab.value).toBe('findings');
+});
+
 it('says where in the flow of gradients a site clips', () => {
   const label = { ...CLIP.label, subtitle: 'reduced', text: 'Clipped after the all-reduce.' };
   const shown = shownRun({ clips: [{ ...CLIP, label }] });

@@ -1,4 +1,5 @@
 import type { Nonfinite, Overflow } from '../api/schema.gen';
+import { whyLeftOut } from '../model/findings';
 import { pairs } from '../model/missing';
 import { howOften, spots } from '../model/nonfinite';
 import { STATE_SHORT, STATE_SIGN } from '../model/statistic';
@@ -6,6 +7,7 @@ import type { Shown, Store } from '../model/store';
 import { count, counted } from '../model/text';
 import { ColumnName } from './column-name';
 import { FateTable } from './fate-table';
+import { showFinding } from './findings';
 
 interface Props {
   store: Store;
@@ -95,9 +97,9 @@ function Overflows({ store, shown }: Props) {
     <section class="overflows" aria-label="Skipped steps">
       <h2>Skipped steps: loss scale overflow</h2>
       <p class="muted">
-        No fault. Mixed precision multiplies the loss before its gradients are taken; now and then
-        the product is too large for float16. The optimizer then leaves the update out and lowers
-        the scale.
+        No fault by itself. Mixed precision multiplies the loss before its gradients are taken; now
+        and then the product is too large for float16. The optimizer then leaves the update out and
+        lowers the scale.
       </p>
       <ul>
         {shown.run.overflows.map((entry) => (
@@ -105,10 +107,25 @@ function Overflows({ store, shown }: Props) {
             <ColumnName run={shown.run} id={entry.loss} />: {counted(entry.variables, 'gradient')}{' '}
             not finite, in {counted(entry.records, 'skipped step')}:{' '}
             <Steps store={store} entry={entry} />
+            <Doubt store={store} entry={entry} />
           </li>
         ))}
       </ul>
     </section>
+  );
+}
+
+/** Where the scale was not to blame, the finding says so. */
+function Doubt({ store, entry }: { store: Store; entry: Overflow }) {
+  const at = whyLeftOut(store.findings.value ?? [], entry);
+  if (at === undefined) return null;
+  return (
+    <>
+      {'. '}
+      <button type="button" class="link" onClick={() => showFinding(store, at)}>
+        The loss scale was not to blame
+      </button>
+    </>
   );
 }
 
