@@ -158,14 +158,14 @@ class _Identified:
     ) -> None:
         argument = place.argument_of(caller, names.GRADIENT, 1)
         variables = recorder.names.of_variables(found, caller, argument)
-        described = [
+        rows = [
             sources.describe(source, name) for source, name in zip(found, variables, strict=True)
         ]
         name = recorder.losses.name(key, variables, is_repeat)
         described_schema = schema(
             messages.Schema.GRADIENT,
             name,
-            described,
+            rows,
             caller.message(),
             label=label,
             computed=computed,
@@ -185,7 +185,9 @@ class _Identified:
         ]
         self._sources = sources.SameSources(found)
         self._sparse = label.sparse
-        self.description = Description(described_schema, counted_as=_counter(described_schema))
+        described = Description(described_schema, counted_as=_counter(described_schema))
+        # What is missing is said first, and opens the series.
+        self.description = described.with_sentinel if recorder.has_sentinel else described
 
     def is_for(self, found: list[Any], sparse: bool) -> bool:
         """Tells whether these are the same variables still."""

@@ -233,6 +233,25 @@ def test_zero_and_missing_gradients_are_no_news(way, logdir):
     assert reasons(logdir) == {0: "CADENCE"}
 
 
+@in_both
+def test_a_loss_that_misses_a_gradient_is_watched_all_the_same(way, logdir):
+    """What is missing is said before the sentinel has looked at anything."""
+    weights, unused = tf.Variable([1.0, 2.0]), tf.Variable(1.0)
+
+    def step(factor):
+        with gs.GradientTape() as tape:
+            loss = factor * tf.reduce_sum(weights)
+        tape.gradient(loss, [weights, unused])
+
+    run = step if way == "eager" else tf.function(step)
+    with gs.record(logdir, every=1000, on_error="raise"):
+        for number in range(60):
+            run(tf.constant(NAN if 37 <= number < 40 else 1.0))
+    loss = loss_of(logdir)
+    assert loss.watched
+    assert loss.nonfinite.tolist() == [0, 1, 3]
+
+
 def test_eager_gradients_of_many_shapes_share_a_look(logdir, monkeypatch):
     compiled = []
     original = Sentinel._compile
