@@ -63,7 +63,7 @@ def nonfinite(run: RunHistory, thresholds: Thresholds) -> Iterator[Finding]:
         for state, onset in onsets.items():
             other = next((one for each, one in onsets.items() if each != state), None)
             yield _finding(run, loss, onset, other)
-        yield from _loss_alone(loss)
+        yield from _loss_alone(run, loss)
 
 
 class _Onset:
@@ -162,7 +162,7 @@ def _consequence(
         span=span,
         message=(
             f"{text} This follows from {other}: its gradient was not finite at step {cause.step}, "
-            f"and {words.named(ill)} {_itself(ill)} not finite any more when this one was taken."
+            f"and {words.named(ill)} {_itself(ill)} not finite any more at step {span.first}."
         ),
         advice=f"Mend {other} first: nothing here shows a fault of {words.loss_name(loss)}.",
         where=where(_computed(cause.loss, cause.step)),
@@ -219,7 +219,7 @@ def _broken_loss(loss: LossHistory) -> Mask:
     return ~np.isfinite(values) & ~np.isin(loss.steps, loss.skipped_steps)
 
 
-def _loss_alone(loss: LossHistory) -> Iterator[Finding]:
+def _loss_alone(run: RunHistory, loss: LossHistory) -> Iterator[Finding]:
     """Yields a loss that is not finite while its gradients are."""
     known = np.isin(loss.values[:, :, Statistic.STATE], (State.OK, State.ZERO)).any(axis=1)
     broken = broken_records(loss)
@@ -230,6 +230,15 @@ def _loss_alone(loss: LossHistory) -> Iterator[Finding]:
     first = float(loss.loss_values[np.flatnonzero(alone)[0]])
     kind: Kind = "nan" if np.isnan(first) else "inf"
     name = f" {words.loss_name(loss)}"
+    text = (
+        f"The loss{name if name != ' loss' else ''} itself is {words.amount(first)} "
+        f"{words.when(span)}, though its gradients are finite."
+    )
+    ill = [run.variables[position].name for position in not_finite_before(run, loss, span.first)]
+    cause = culprit(run, loss, span.first)
+    if cause is not None:
+        yield _consequence(loss, (), kind, span, text, cause, ill)
+        return
     yield Finding(
         kind=kind,
         severity="error" if span.pattern in ("all", "from") else "warning",
@@ -237,13 +246,12 @@ def _loss_alone(loss: LossHistory) -> Iterator[Finding]:
         label=loss.label,
         variables=(),
         span=span,
-        message=(
-            f"The loss{name if name != ' loss' else ''} itself is {words.amount(first)} "
-            f"{words.when(span)}, though its gradients are finite."
-        ),
+        message=text + (f" {words.named(ill)} {_itself(ill)} not finite then." if ill else ""),
         advice=(
-            "Its value takes no part in the gradient, so training may look well: look for a log of "
-            "what is below zero, or a division by zero, in the loss."
+            f"Look at what has changed {words.named(ill)} before."
+            if ill
+            else "Its value takes no part in the gradient, so training may look well: look for a "
+            "log of what is below zero, or a division by zero, in the loss."
         ),
         where=where(loss.computed or loss.where),
         evidence={"threshold": None, "loss": str(first)},

@@ -185,7 +185,7 @@ def test_what_follows_from_another_loss_is_only_said():
     assert recon.message.endswith(
         "first NaN at step 13, in all 2 variables, and ever since. This follows from total: "
         "its gradient was not finite at step 12, and v0 and v1 themselves were not finite any more "
-        "when this one was taken."
+        "at step 13."
     )
     assert recon.advice == "Mend total first: nothing here shows a fault of recon."
 

@@ -39,6 +39,30 @@ def test_a_loss_that_follows_from_the_nan_of_another_one(every, tmp_path):
     assert (recon.other_loss, recon.where) == ("total", total.where)
 
 
+def test_a_loss_whose_value_alone_follows_from_it(tmp_path):
+    """Its gradient does not depend on the variable that is ruined."""
+    w = tf.Variable([0.5, 0.7], name="w")
+
+    @tf.function
+    def step(factor):
+        with gs.GradientTape(persistent=True) as tape:
+            total = tf.reduce_sum((w - 1) ** 2) * factor
+            recon = 0.1 * tf.reduce_sum(w)
+        w.assign_sub(0.01 * (tape.gradient(total, w) + tape.gradient(recon, w)))
+
+    with gs.record(tmp_path, every=10):
+        for i in range(25):
+            step(tf.constant(NAN if i == 12 else 1.0))
+    total, recon = findings(tmp_path, "nan")
+    assert (total.loss, total.span.first) == ("total", 12)
+    assert (recon.severity, recon.other_loss, recon.where) == ("info", "total", total.where)
+    assert recon.message == (
+        "The loss recon itself is NaN at step 20, the last one recorded, though its gradients are "
+        "finite. This follows from total: its gradient was not finite at step 12, and w itself was "
+        "not finite any more at step 20."
+    )
+
+
 @pytest.mark.parametrize("every", [1, 10])
 @pytest.mark.parametrize("bad", [(0, 1, 2), (12,), (24,)], ids=["first", "middle", "last"])
 def test_overflows_that_the_optimizer_left_out_are_no_finding(every, bad, tmp_path):
