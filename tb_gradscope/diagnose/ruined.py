@@ -110,9 +110,13 @@ def culprit(run: RunHistory, loss: LossHistory, step: int) -> Culprit | None:
 def is_exact(loss: LossHistory, step: int) -> bool:
     """Tells whether nothing can have been before a step that is the first known of something."""
     at = record_at(loss.steps, step)
-    has_every_record = loss.records == (loss.calls[-1] if len(loss.calls) else 0)
     next_to_it = at is not None and at > 0 and int(loss.steps[at - 1]) == step - 1
-    return loss.watched or bool(has_every_record) or next_to_it or step == 0
+    return sees_every_call(loss) or next_to_it or step == 0
+
+
+def sees_every_call(loss: LossHistory) -> bool:
+    """Tells whether all calls of a loss were recorded, or looked at."""
+    return loss.watched or loss.records == (int(loss.calls[-1]) if len(loss.calls) else 0)
 
 
 def broken_records(loss: LossHistory) -> Mask:

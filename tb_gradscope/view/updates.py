@@ -31,10 +31,11 @@ def optimizer(run: RunHistory, of: OptimizerHistory) -> str:
     text += f" ({', '.join(said)})" if said else ""
     if not len(of.steps):
         return f"{text}, nothing recorded yet"
-    text += f": {sentences.number(int(of.applied[-1]), 'update')}"
+    text += f", up to step {int(of.steps[-1])}: "
+    text += sentences.number(int(of.applied[-1]), "update")
     if of.accumulation > 1:
         text += f", each of {of.accumulation} micro-batches,"
-    text += f" applied up to step {int(of.steps[-1])}"
+    text += " applied"
     if of.has_loss_scale or of.skipped[-1]:
         text += f", {int(of.skipped[-1])} skipped as the loss scale had overflowed"
         if len(of.skipped_steps):

@@ -14,13 +14,13 @@ from tests.diagnose import histories
 NAN, INF = float("nan"), float("inf")
 
 
-def found(skipped, gradient=NAN, value=1.0, scale=1024.0, count=20):
+def found(skipped, gradient=NAN, value=1.0, scale=1024.0, count=20, before=1024.0, **changes):
     """A training of which these steps were left out."""
     norms, values = histories.noise(count, 2), np.ones(count, np.float32)
-    scales = np.full(count, 1024, np.float32)
+    scales = np.full(count, before, np.float32)
     norms[skipped], values[skipped], scales[skipped] = gradient, value, scale
     loss = dataclasses.replace(
-        histories.loss(norms, loss_values=values, loss_scales=scales),
+        histories.loss(norms, loss_values=values, loss_scales=scales, **changes),
         skipped_steps=np.asarray(skipped),
     )
     return list(left_out(histories.run(loss), Thresholds()))
@@ -70,8 +70,37 @@ def test_one_bad_batch_that_was_left_out_is_only_said():
 
 @pytest.mark.parametrize("skipped", [[19], [18, 19]])
 @pytest.mark.parametrize("of", [{"value": NAN}, {"gradient": INF, "scale": 1.0}])
-def test_of_the_last_steps_nobody_knows_yet(skipped, of):
+def test_where_the_last_record_is_one_nothing_shows_that_it_passed(skipped, of):
     (one,) = found(skipped, **of)
+    assert (one.severity, one.span.last) == ("warning", 19)
+    assert f"step{'s' * (len(skipped) > 1)} {skipped[0]}" in one.message
+    assert ", and no record since shows it finite again. The optimizer left" in one.message
+    assert " only" not in one.message
+    assert one.advice.startswith("If training ended there, ")
+    assert "else it is stuck" in one.advice
+    # Where steps lie between the records, it may have passed unseen.
+    (one,) = found(skipped, watched=False, calls=np.arange(20) * 10 + 1, **of)
     assert one.severity == "info"
-    assert one.span.pattern in ("once", "intermittent")
-    assert one.message.endswith(". No later record shows how it went on.")
+
+
+def test_a_scale_that_has_fallen_far_below_one_that_was_right():
+    scales = np.array([2.0**15, 4.0])
+    (one,) = found([18, 19], scale=scales, before=2.0**13)
+    assert (one.severity, one.span.first) == ("warning", 18)
+    assert one.message.endswith(
+        "but the scale has fallen from 8192 to 4 since the last step that it took."
+    )
+    assert not found([18, 19], scale=np.array([2.0**13, 2.0**12]), before=2.0**13)
+    assert not found([17, 18], scale=scales, before=2.0**13)  # training has gone on
+
+
+def test_many_steps_that_are_lost_are_a_warning():
+    (one,) = found([8, 11, 14, 17], value=NAN)
+    assert (one.severity, one.span.pattern, one.span.count) == ("warning", "intermittent", 4)
+    assert one.message.endswith(
+        "but the loss itself was NaN. So 4 of 10 calls were lost, and the scale was halved each "
+        "time. Training has gone on since."
+    )
+    assert one.advice.startswith("Look for NaN in the data")
+    (one,) = found([8, 100, 190], value=NAN, count=200)
+    assert one.severity == "info"

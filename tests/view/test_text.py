@@ -304,7 +304,7 @@ Skipped steps
     and the optimizer left the update out
 
 Optimizers
-  adam (Adam): 7 updates applied up to step 9, 3 skipped as the loss scale had overflowed (last at
+  adam (Adam), up to step 9: 7 updates applied, 3 skipped as the loss scale had overflowed (last at
     step 6); loss scale 4096 to 32768; learning rate 0.1; update to variable there: 0.001 and 0.1,
     farthest from the usual 0.001: 0.1 (b)
 """
@@ -488,8 +488,8 @@ def test_several_optimizers_are_told_apart_by_what_they_update(tmp_path):
             one.open(log, 0)
             one.record(log, 0, 1, 0.1)
     report = judged(load(tmp_path), ".", 200)
-    assert "  adam (Adam, of generator/w and generator/b): 1 update applied up to step 0" in report
-    assert "  adam_1 (Adam, of critic/w and critic/b): 1 update applied up to step 0" in report
+    assert "  adam (Adam, of generator/w and generator/b), up to step 0: 1 update applied" in report
+    assert "  adam_1 (Adam, of critic/w and critic/b), up to step 0: 1 update applied" in report
 
 
 def test_problems(history):
