@@ -14,6 +14,7 @@ import pytest
 import tensorflow as tf
 
 import tb_gradscope as gs
+from tests import versions
 from tests.recording.keras import models
 
 BATCHES = models.ROWS // models.BATCH
@@ -96,14 +97,25 @@ def test_every_tape_of_a_step_is_recorded(callback, recorded):
     assert steps(run) == {"d_loss": [0, 1, 2], "g_loss": [0, 1, 2]}
 
 
+# The last step has one batch, after which an older Keras runs into the end of the data, and
+# into a race: the step may be left undone.
+RAGGED = versions.requires_keras((3, 10), "an older one may leave the last step undone")
+
+
 @pytest.mark.parametrize(
-    "options",
-    [{"run_eagerly": True}, {"steps_per_execution": 2}, {"jit_compile": True}],
-    ids=["eager", "several steps", "jit"],
+    ("options", "batches"),
+    [
+        ({"run_eagerly": True}, BATCHES),
+        ({"steps_per_execution": 2}, 4),
+        pytest.param({"steps_per_execution": 2}, BATCHES, marks=RAGGED),
+        ({"jit_compile": True}, BATCHES),
+    ],
+    ids=["eager", "several steps", "several steps, ragged", "jit"],
 )
-def test_steps_are_batches_over_all_epochs(options, callback, recorded):
-    fit(models.own_step(**{"run_eagerly": False, **options}), callback, epochs=2)
-    assert steps(recorded()) == {"error": list(range(2 * BATCHES))}
+def test_steps_are_batches_over_all_epochs(options, batches, callback, recorded):
+    model = models.own_step(**{"run_eagerly": False, **options})
+    fit(model, callback, epochs=2, batch_size=models.ROWS // batches)
+    assert steps(recorded()) == {"error": list(range(2 * batches))}
 
 
 def test_every_nth_batch(tmp_path, recorded):

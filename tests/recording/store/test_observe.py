@@ -56,7 +56,11 @@ def test_every_kind_in_one_call(in_function, logdir):
         description(KINDS.GRADIENT, "part", part_of="total"),
         description(KINDS.COSINE, "part", losses=["total"]),
         description(KINDS.OPTIMIZER, "adam", optimizer=optimizer),
-        description(KINDS.CLIP, "clip", clip=messages.Clip(method=messages.Clip.NORM)),
+        description(
+            KINDS.CLIP,
+            "clip",
+            clip=messages.Clip(method=messages.Clip.NORM, counts_every_call=True),
+        ),
     ]
     built = []
 
