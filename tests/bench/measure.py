@@ -15,13 +15,14 @@ import numpy as np
 import tensorflow as tf
 
 from tests.bench.fit import FitRun
-from tests.bench.kernels import count_kernels
+from tests.bench.kernels import Executed, Profile, beyond, profile_of
 from tests.bench.models import Model
 from tests.bench.variants import AGAIN, PLAIN, VARIANTS, Run, Variant
 
 _PASSES = 8  # in one call, so that the call itself does not count
 _SETTLE = 3
 _LEARN = 25  # steps until the sentinel knows the norms
+_PROFILES = 5  # of which the quickest counts
 _ROUTINE = 8  # steps from one that the sentinel judges to the next
 
 
@@ -45,6 +46,7 @@ class Row:
       ratio: time of a step / plain.
       cpu: processor time of a step, all threads, / plain.
       kernels: executed in a step that is (`every=1`) or is not recorded; None if unknown.
+      profile: those beyond plain.
       first_call: seconds: tracing, optimizing, one step.
       bytes: a recorded step; None if it writes nothing.
       floors: what a step takes beyond plain / one pass over the gradients.
@@ -56,6 +58,7 @@ class Row:
     ratio: Ratio
     cpu: Ratio
     kernels: int | None
+    profile: list[Executed]
     first_call: float
     bytes: float | None
     floors: float
@@ -125,7 +128,8 @@ def measure(
             first_calls.append(time.perf_counter() - start)
         for run in runs:
             run.block(_LEARN if run.variant.ours and run.variant.every else _SETTLE)
-        kernels = [_kernels_of(run) for run in runs]
+        profiles = [_profile_of(run) for run in runs]
+        plain = profiles[[run.variant.key for run in runs].index(PLAIN)]
         gradients = runs[0].gradients()
         floor = _compiled_floor(gradients) if model.way == "xla" else _floor(gradients)
         written = [(run.bytes_written, run.records) for run in runs]
@@ -140,9 +144,9 @@ def measure(
             block=model.block,
             rounds=model.rounds,
             rows=[
-                _row(run, turns, first, count, before, floor)
-                for run, first, count, before in zip(
-                    runs, first_calls, kernels, written, strict=True
+                _row(run, turns, first, (profile, plain), before, floor)
+                for run, first, profile, before in zip(
+                    runs, first_calls, profiles, written, strict=True
                 )
             ],
         )
@@ -169,11 +173,11 @@ def _row(
     run: Run,
     turns: dict[str, list[_Turn]],
     first_call: float,
-    kernels: int | None,
+    profiles: tuple[Profile, Profile],
     before: tuple[int, int],
     floor: float,
 ) -> Row:
-    variant, own = run.variant, turns[run.variant.key]
+    variant, own, profile = run.variant, turns[run.variant.key], profiles[0]
     # The same thing measured twice in each round: half the noise in what all is compared with.
     plains = [turns[PLAIN]]
     if AGAIN in turns and variant.key not in (PLAIN, AGAIN):
@@ -190,7 +194,8 @@ def _row(
         milliseconds=1e3 * wall.middle * plain_step,
         ratio=wall,
         cpu=cpu,
-        kernels=kernels,
+        kernels=sum(each.count for each in profile.values()) or None,
+        profile=beyond(profiles[1], profile),
         first_call=first_call,
         bytes=(run.bytes_written - before[0]) / new_records if writes else None,
         floors=(wall.middle - 1) * plain_step / floor,
@@ -213,12 +218,15 @@ def _ratio(own: list[float], plains: list[list[float]], records: list[int]) -> R
     return Ratio(low, middle, high)
 
 
-def _kernels_of(run: Run) -> int | None:
-    # A step or two more, to come to one that is neither due nor judged.
-    every = run.variant.every or 1
-    while every > 1 and (run.steps % every == 0 or run.steps % _ROUTINE == 0):
-        run.block(1)
-    return count_kernels(lambda: run.block(1))
+def _profile_of(run: Run) -> Profile:
+    """Returns the quickest of some steps."""
+    every, profiles = run.variant.every or 1, []
+    for _ in range(_PROFILES):
+        # A step or two more, to come to one that is neither due nor judged.
+        while every > 1 and (run.steps % every == 0 or run.steps % _ROUTINE == 0):
+            run.block(1)
+        profiles.append(profile_of(lambda: run.block(1)))
+    return min(profiles, key=lambda profile: sum(each.microseconds for each in profile.values()))
 
 
 def _floor(gradients: list[Any]) -> float:

@@ -31,6 +31,9 @@ _HEAD = (
     "extra / floor",
 )
 
+_PROFILED = ("sentinel", "every1")
+_LONGEST = 6  # types of operations named
+
 NOTES = """\
 All variants train in turns of some steps within one process, in random order; `/ plain` is the \
 median over the rounds of time per step against plain steps of the same round, `CPU` the same of \
@@ -74,6 +77,7 @@ def markdown(tables: list[Table], children: list[Child], facts: dict[str, Any]) 
     lines += [", ".join(f"{key} {value}" for key, value in facts.items()), "", NOTES, ""]
     for table in tables:
         lines += [f"## {table.title}", "", _summary(table), "", *_table(table), ""]
+        lines += [line for row in table.rows for line in _profile(row)]
     if children:
         lines += ["## In processes of their own", "", *aligned(_child_cells(children), 2), ""]
     return "\n".join(lines)
@@ -91,6 +95,18 @@ def _summary(table: Table) -> str:
 def _table(table: Table) -> list[str]:
     by_key = {row.variant: row for row in table.rows}
     return aligned([list(_HEAD), *(_cells(row, by_key.get(SCALARS)) for row in table.rows)], 1)
+
+
+def _profile(row: Row) -> list[str]:
+    """Says where the time goes beyond plain, of the rows that the budgets are for."""
+    if row.variant not in _PROFILED or not row.profile:
+        return []
+    longest, rest = row.profile[:_LONGEST], row.profile[_LONGEST:]
+    said = [f"{one.type} {one.count} times, {one.microseconds:.0f} µs" for one in longest]
+    if rest:
+        count, time = sum(one.count for one in rest), sum(one.microseconds for one in rest)
+        said.append(f"{count} others {time:.0f} µs")
+    return [f"Beyond plain, {row.title}: {'; '.join(said)}.", ""]
 
 
 def _child_cells(children: list[Child]) -> list[list[str]]:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from tests.bench.__main__ import main
+from tests.bench.kernels import Executed, beyond
 from tests.bench.measure import _ratio
 from tests.bench.models import MODELS
 
@@ -47,6 +48,31 @@ def test_steps_not_recorded_execute_hardly_more(written: tuple[dict[str, Any], s
     assert kernels["never"] < kernels["plain"] + 25
     assert kernels["never"] < kernels["sentinel"] == kernels["every10"] < kernels["plain"] + 70
     assert kernels["every1"] > kernels["every10"]
+
+
+@pytest.mark.slow
+def test_the_sentinel_is_one_pass_over_each_gradient(written: tuple[dict[str, Any], str]) -> None:
+    model = written[0]["models"]["mlp"]
+    profiles = {row["variant"]: row["profile"] for row in model["rows"]}
+    if not profiles["every1"]:
+        pytest.skip("this TensorFlow does not tell what it executes")
+    assert profiles["plain"] == profiles["off"] == []
+    counts = {one["type"]: one["count"] for one in profiles["sentinel"]}
+    assert counts["L2Loss"] == model["variables"]
+    assert max(count for kind, count in counts.items() if kind != "L2Loss") < 10
+    assert written[1].count("Beyond plain, ") == 2
+
+
+def test_what_is_executed_beyond_plain() -> None:
+    plain = {"a/Mul:Mul": Executed("Mul", 2, 20.0), "call:If": Executed("If", 1, 1.0)}
+    own = {
+        "a/Mul:Mul": Executed("Mul", 3, 30.0),
+        "Mul:Mul": Executed("Mul", 1, 5.0),
+        "b/Sum:Sum": Executed("Sum", 1, 40.0),
+        "call:If": Executed("If", 2, 100.0),  # of what it calls
+    }
+    assert beyond(plain, own) == [Executed("Sum", 1, 40.0), Executed("Mul", 2, 15.0)]
+    assert beyond(own, own) == []
 
 
 @pytest.mark.slow
