@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 
 from tb_gradscope.diagnose.balance import balance
+from tb_gradscope.diagnose.between import between
 from tb_gradscope.diagnose.clipping import clipping
 from tb_gradscope.diagnose.exploding import exploding
 from tb_gradscope.diagnose.finding import Finding, Kind, order
@@ -26,6 +27,7 @@ RULES: tuple[Rule, ...] = (
     missing,
     nonfinite,
     left_out,
+    between,
     exploding,
     vanishing,
     zero,
@@ -62,7 +64,7 @@ def _causes_only(found: list[Finding]) -> list[Finding]:
     broken = {
         (one.loss, one.label): one.span.first
         for one in found
-        if one.kind in ("nan", "inf") and (one.severity == "error" or one.other_loss)
+        if one.kind in ("nan", "inf") and (one.severity == "error" or "since_step" in one.evidence)
     }
     return [
         one

@@ -10,8 +10,9 @@ Try: an epsilon inside the logarithm, division or root; the `from_logits` form
 of the loss; `tf.debugging.enable_check_numerics()` for the operation itself; for
 float16 a loss scale.
 
-What follows from it is only said: a loss whose variables were ruined by the gradient
-of another one before its own was not finite (see `ruined`).
+What follows from something else is only said: a loss whose variables were ruined before its
+own gradient was not finite, by the gradient of another one (see `ruined`), or by what came in
+after `gradient()` (see `between`).
 
 Not a fault, and not reported: steps that an optimizer with a loss scale left out
 because the scale had overflowed (see `left_out` for those where it had not).
@@ -24,6 +25,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from tb_gradscope.diagnose import words
+from tb_gradscope.diagnose.between import Entry, entry_of
 from tb_gradscope.diagnose.finding import Finding, Kind, Pattern, Severity, Span, where
 from tb_gradscope.diagnose.nonfinite_reasons import advice
 from tb_gradscope.diagnose.norms import Mask, names_of, record_at
@@ -108,9 +110,9 @@ def _finding(run: RunHistory, loss: LossHistory, onset: _Onset, other: _Onset | 
     }[span.pattern]
     if other is not None and other.step < onset.step:
         text += f" It was {other.word} before, from step {other.step} on."
-    cause = culprit(run, loss, onset.step)
-    ill = [run.variables[position].name for position in not_finite_before(run, loss, onset.step)]
-    if cause is not None:
+    positions = not_finite_before(run, loss, onset.step)
+    ill = [run.variables[position].name for position in positions]
+    if cause := culprit(run, loss, onset.step) or entry_of(run, positions, onset.step):
         return _consequence(loss, names, onset.kind, span, text, cause, ill)
     text += _of_the_loss(loss, onset.step)
     ill = ill if exact else []
@@ -147,26 +149,34 @@ def _consequence(
     kind: Kind,
     span: Span,
     text: str,
-    cause: Culprit,
+    cause: Culprit | Entry,
     ill: Sequence[str],
 ) -> Finding:
-    """Returns what follows from the gradient of another loss."""
-    other = words.loss_name(cause.loss)
+    """Returns what follows from the gradient of another loss, or from what came in after one."""
+    if isinstance(cause, Entry):
+        begin, source, other = cause.span.first, cause.by, None
+        place, what = cause.place, f"numbers that were not finite came in at step {begin}"
+    else:
+        begin, source, other = cause.step, words.loss_name(cause.loss), cause.loss.name
+        place, what = _computed(cause.loss, begin), f"its gradient was not finite at step {begin}"
     return Finding(
         kind=kind,
         severity="info",
         loss=loss.name,
         label=loss.label,
-        other_loss=cause.loss.name,
+        other_loss=other,
         variables=names,
         span=span,
         message=(
-            f"{text} This follows from {other}: its gradient was not finite at step {cause.step}, "
-            f"and {words.named(ill)} {_itself(ill)} not finite any more at step {span.first}."
+            f"{text} This follows from {source}: {what}, and {words.named(ill)} {_itself(ill)} "
+            f"not finite any more at step {span.first}."
         ),
-        advice=f"Mend {other} first: nothing here shows a fault of {words.loss_name(loss)}.",
-        where=where(_computed(cause.loss, cause.step)),
-        evidence={"threshold": None, "since_step": cause.step},
+        advice=(
+            f"Mend {source if other else 'that'} first: nothing here shows a fault of "
+            f"{words.loss_name(loss)}."
+        ),
+        where=where(place),
+        evidence={"threshold": None, "since_step": begin},
     )
 
 
@@ -234,9 +244,9 @@ def _loss_alone(run: RunHistory, loss: LossHistory) -> Iterator[Finding]:
         f"The loss{name if name != ' loss' else ''} itself is {words.amount(first)} "
         f"{words.when(span)}, though its gradients are finite."
     )
-    ill = [run.variables[position].name for position in not_finite_before(run, loss, span.first)]
-    cause = culprit(run, loss, span.first)
-    if cause is not None:
+    positions = not_finite_before(run, loss, span.first)
+    ill = [run.variables[position].name for position in positions]
+    if cause := culprit(run, loss, span.first) or entry_of(run, positions, span.first):
         yield _consequence(loss, (), kind, span, text, cause, ill)
         return
     yield Finding(

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tb_gradscope.diagnose import words
+from tb_gradscope.diagnose.between import broken_rates
 from tb_gradscope.diagnose.norms import names_of, norms_of, record_at
 from tb_gradscope.diagnose.roles import role
 from tb_gradscope.format.history import LossHistory, RunHistory
@@ -46,11 +47,14 @@ def advice(
             "up), and clip with gs.clip_by_global_norm."
         )
     if ill:
-        return (
-            f"So look at what changed {words.named(ill)} in the step before: an update that was "
-            "not finite (a learning rate or an epsilon of the optimizer), or an assignment."
-        )
+        return _of_update(run, ill, step)
     if layer := _fed(run, loss, columns[-1], step):
+        if _is_finite(loss, step):
+            return (
+                f"Either the input of {layer} was not finite where it takes no part in the loss, "
+                f"such as behind a mask, or its kernel's gradient has overflowed (its "
+                f"bias's has not): look at the data of step {step}."
+            )
         return (
             f"The input of {layer} was not finite, since its kernel's gradient is not and its "
             f"bias's is: look at the data of step {step}, or at what is computed in front of "
@@ -66,6 +70,29 @@ def advice(
         f"All are {word} at once, so look at the loss itself: a log, a division or a sqrt at "
         "zero, or NaN in the data; tf.debugging.enable_check_numerics() names the operation."
     )
+
+
+def _of_update(run: RunHistory, ill: Sequence[str], step: int) -> str:
+    """Says what may have changed variables so that they are not finite any more."""
+    for optimizer in run.optimizers:
+        at = np.flatnonzero(broken_rates(optimizer) & (optimizer.steps <= step))
+        if at.size:
+            rate = words.amount(float(optimizer.learning_rates[at[0]]))
+            return (
+                f"The learning rate of {optimizer.name} is {rate} at step "
+                f"{optimizer.steps[at[0]]}: look at what sets it."
+            )
+    return (
+        f"So look at what changed {words.named(ill)} in the step before: an update that was not "
+        "finite (a gradient that was clipped or changed, a learning rate or an epsilon of the "
+        "optimizer), or an assignment."
+    )
+
+
+def _is_finite(loss: LossHistory, step: int) -> bool:
+    """Tells whether the loss itself is known to have been finite."""
+    at = record_at(loss.steps, step)
+    return at is not None and bool(np.isfinite(loss.loss_values[at]))
 
 
 def _has_leapt(loss: LossHistory, step: int) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from tb_gradscope.diagnose.finding import SEVERITIES, Severity, Span
-from tb_gradscope.format.history import ClipHistory, Label, LossHistory
+from tb_gradscope.format.history import ClipHistory, Label, LossHistory, Place
 
 _NAMED = 3
 
@@ -15,10 +15,17 @@ _NAMED = 3
 def named(variables: Sequence[str]) -> str:
     """Names variables, a whole stack of them by its layers: "enc/kernel and 12 more of enc"."""
     if len(variables) <= _NAMED:
-        return _joined(variables)
+        return joined(variables)
     prefix = _common(variables)
     rest = f"{len(variables) - 1} more"
     return f"{variables[0]} and {rest}" + (f" of {prefix}" if prefix else "")
+
+
+def joined(names: Sequence[str]) -> str:
+    """Joins names: "a", "a and b", "a, b and c"."""
+    if len(names) < 2:
+        return "".join(names)
+    return f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def when(span: Span) -> str:
@@ -53,6 +60,11 @@ def percent(fraction: float) -> str:
     return f"{100 * fraction:.0f} %"
 
 
+def line(place: Place) -> str:
+    """Names a line of the program: "train.py:36"."""
+    return f"{place.file.replace(chr(92), '/').rpartition('/')[2]}:{place.line}"
+
+
 def loss_name(loss: LossHistory) -> str:
     """Names a loss, and which of its gradients where there are several."""
     return f"{loss.name}{_which(loss.label)}"
@@ -79,7 +91,7 @@ def replicas(numbers: Sequence[int], count: int) -> str:
     """Names several replicas: "all 4 replicas", "replicas 0, 1 and 3 of 4"."""
     if len(numbers) == count:
         return f"all {count} replicas"
-    return f"replicas {_joined([str(number) for number in numbers])} of {count}"
+    return f"replicas {joined([str(number) for number in numbers])} of {count}"
 
 
 def _which(label: Label) -> str:
@@ -89,12 +101,6 @@ def _which(label: Label) -> str:
     if label.batch != "whole":
         parts.append(label.batch.replace("_", "-"))
     return f" ({', '.join(parts)})" if parts else ""
-
-
-def _joined(names: Sequence[str]) -> str:
-    if len(names) < 2:
-        return "".join(names)
-    return f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def _common(names: Sequence[str]) -> str:

@@ -83,3 +83,47 @@ def test_overflows_that_the_optimizer_left_out_are_no_finding(every, bad, tmp_pa
     assert not findings(tmp_path, "nan", "inf")
     (loss,) = next(iter(gs.load(tmp_path).runs.values())).losses
     assert bad[0] in loss.skipped_steps
+
+
+@pytest.mark.parametrize("every", [1, 10])
+def test_a_clipper_that_divides_by_zero(every, tmp_path):
+    w = keras.Variable([0.5, 0.7], name="w")
+    optimizer = gs.watch_optimizer(keras.optimizers.SGD(0.01), name="sgd")
+    optimizer.build([w])
+
+    @tf.function
+    def step(norm):
+        with gs.GradientTape() as tape:
+            loss = tf.reduce_sum((w - 1) ** 2)
+        gradient = tape.gradient(loss, w)
+        clipped = gradient * tf.minimum(1.0, norm / norm)
+        gs.record_clipping([gradient], [clipped], [w], name="mine")
+        optimizer.apply([clipped], [w])
+
+    with gs.record(tmp_path, every=every):
+        for i in range(25):
+            step(tf.constant(0.0 if i == 12 else 1.0))
+    cause, effect = findings(tmp_path, "nan")
+    assert (cause.severity, cause.loss, cause.variables) == ("error", None, ("w",))
+    assert cause.evidence["by"] == ("mine" if every == 1 else "sgd")
+    assert "mine" in cause.message + cause.advice
+    assert cause.span.first == 12
+    assert (effect.severity, effect.loss, effect.span.first) == ("info", "loss", 13)
+
+
+def test_a_learning_rate_that_is_nan(tmp_path):
+    w = keras.Variable([0.5, 0.7], name="w")
+    optimizer = gs.watch_optimizer(keras.optimizers.SGD(0.01))
+    optimizer.build([w])
+    with gs.record(tmp_path, every=1):
+        for i in range(15):
+            optimizer.learning_rate = NAN if i == 12 else 0.01
+            with gs.GradientTape() as tape:
+                loss = tf.reduce_sum((w - 1) ** 2)
+            optimizer.apply([tape.gradient(loss, w)], [w])
+    cause, effect = findings(tmp_path, "nan")
+    assert (cause.severity, cause.span.first) == ("error", 12)
+    assert "an update of NaN out of finite gradients at step 12, for its learning rate was NaN" in (
+        cause.message
+    )
+    assert (effect.severity, effect.span.first) == ("info", 13)

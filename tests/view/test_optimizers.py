@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -140,6 +142,19 @@ def test_the_last_updates_are_those_that_were_all_measured(history):
     assert said.endswith(
         "; update to variable at step 100: median 0.001, farthest from the usual 0.001: 0.1 (bias)"
     )
+
+
+def test_what_is_not_finite_at_last_is_said(history):
+    (one,) = history.runs["refrozen"].optimizers
+    norms, rates = one.update_norms.copy(), one.learning_rates.copy()
+    norms[5], rates[4:] = np.nan, np.nan
+    broken = dataclasses.replace(one, update_norms=norms, learning_rates=rates)
+    said = updates.optimizer(history.runs["refrozen"], broken)
+    assert "; learning rate 0.1, NaN seen from step 4 on; " in said
+    assert said.endswith("; seen not finite from step 5 on in a and b")
+    # One that was not known before is not NaN.
+    rates[:] = np.nan
+    assert "learning rate" not in updates.optimizer(history.runs["refrozen"], broken)
 
 
 def test_restart_goes_on_counting(tmp_path):
