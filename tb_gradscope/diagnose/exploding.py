@@ -52,6 +52,10 @@ _STILL = 0.25  # share of the growth that the second half must have
 _LEAST_DEVIATION = 0.05  # of log10: 12 %, the noise of any mini-batch
 _WORSE = 10.0  # times the largest loss before the jumps
 _FEWEST = 3  # that show what is usual
+_SCALED = (
+    " In mixed precision it may be the loss scale alone, which is no fault: "
+    "gs.watch_optimizer(optimizer) takes it out of all numbers."
+)
 _BEYOND = 1e4  # a norm that no layer needs
 
 
@@ -152,16 +156,19 @@ def _loss_has_grown(norms: Norms, thresholds: Thresholds) -> bool:
 def _spikes(run: RunHistory, norms: Norms, thresholds: Thresholds) -> Iterator[Finding]:
     loss = norms.loss
     whole = log10(norms.whole)
-    above = _above(whole, norms.regular, thresholds)
+    usually = _usual_of_jumps(whole, norms.regular, thresholds)
+    above = np.isfinite(usually)
     columns: npt.NDArray[np.int64] = np.zeros(0, np.int64)
     if not above.any():
         return
     at = np.flatnonzero(above)
-    usual = median(whole[~above])
     peak = int(at[np.argmax(whole[at])])
+    usual = float(usually[peak])
     ratio = float(10 ** (whole[peak] - usual))
-    is_usual = int(np.isfinite(whole[~above]).sum()) >= _FEWEST
-    what, usually = ("what is usual", "usually") if is_usual else ("what was before", "before")
+    calm = norms.whole[: at[0]][norms.regular[: at[0]]]
+    calm = calm[np.isfinite(calm)]
+    is_usual = len(calm) >= _FEWEST
+    what, so_far = ("what is usual", "usually") if is_usual else ("what was before", "before")
     share = norms.norms[peak] / max(norms.whole[peak], 1e-300)
     columns = np.flatnonzero(np.nan_to_num(share) >= 0.3)
     culprits = names_of(run, loss, columns.tolist())
@@ -183,21 +190,21 @@ def _spikes(run: RunHistory, norms: Norms, thresholds: Thresholds) -> Iterator[F
         message=(
             f"The gradient of {words.loss_name(loss)} jumps {words.when(span)}: up to "
             f"{words.times(ratio)} {what} (norm {words.amount(10 ** float(whole[peak]))} "
-            f"at step {loss.steps[peak]}, {usually} {words.amount(10 ** float(usual))})"
+            f"at step {loss.steps[peak]}, {so_far} {words.amount(10**usual)})"
             + (f", most of it in {words.named(culprits)}" if culprits else "")
             + (", then it is not finite any more." if after_is_broken else ".")
         ),
         advice=(
             "Clipping held it; look at the data of these steps."
             if held
-            else f"Clip with gs.clip_by_global_norm at about {words.amount(_clip_at(norms))}, "
+            else f"Clip with gs.clip_by_global_norm at about {words.amount(_percentile(calm))}, "
             "and look at the data of these steps."
         ),
         where=where(loss.where),
         evidence={
             **thresholds.evidence("spike"),
             "ratio": ratio,
-            "usual_norm": 10 ** float(usual),
+            "usual_norm": 10**usual,
             "norm": 10 ** float(whole[peak]),
             "largest_at_step": int(loss.steps[peak]),
         },
@@ -231,6 +238,9 @@ def _initial(run: RunHistory, norms: Norms, thresholds: Thresholds) -> Iterator[
     last = loss.steps[len(first) - 1] if begins[worst] else loss.steps[-1]
     pattern: Pattern = "intermittent" if begins[worst] else "all"
     span = Span(int(loss.steps[0]), int(last), pattern, count)
+    may_be_scaled = loss.label.stage == "raw" and not any(
+        one.has_loss_scale for one in run.optimizers
+    )
     ratio = f"{words.times(float(relative[worst]))} the variable's own norm"
     if begins[worst]:
         ratio += f" and {words.times(float(drop[worst]))} what follows"
@@ -249,7 +259,7 @@ def _initial(run: RunHistory, norms: Norms, thresholds: Thresholds) -> Iterator[
         ),
         advice=(
             "Make the initial weights or the scale of the inputs and targets smaller, or warm "
-            "the learning rate up."
+            "the learning rate up." + (_SCALED if may_be_scaled and not begins[worst] else "")
         ),
         where=where(loss.where),
         evidence={
@@ -268,9 +278,9 @@ def _have_scale(run: RunHistory, loss: LossHistory) -> Mask:
     )
 
 
-def _above(logs: Values, regular: Mask, thresholds: Thresholds) -> Mask:
-    """Tells which records stand far above those before them."""
-    above = np.zeros(len(logs), bool)
+def _usual_of_jumps(logs: Values, regular: Mask, thresholds: Thresholds) -> Values:
+    """Returns what was usual before each record that stands far above it; NaN of all others."""
+    usually = np.full(len(logs), np.nan)
     past: list[float] = []
     least = np.log10(thresholds.spike)
     for position, value in enumerate(logs):
@@ -281,11 +291,11 @@ def _above(logs: Values, regular: Mask, thresholds: Thresholds) -> Mask:
         if may_be and len(past) >= few and value > float(np.median(past[:few])):
             usual = float(np.median(recent))
             noise = max(deviation(np.array(recent)), _LEAST_DEVIATION)
-            height = value - usual
-            above[position] = height >= max(least, thresholds.spike_deviations * noise)
+            if value - usual >= max(least, thresholds.spike_deviations * noise):
+                usually[position] = usual
         if np.isfinite(value) and regular[position]:
             past.append(float(value))
-    return above
+    return usually
 
 
 def _onset(logs: Values, early: float) -> int:
@@ -305,7 +315,10 @@ def _as_before(norms: Norms) -> str:
 
 def _clip_at(norms: Norms) -> float:
     """Returns the 90th percentile of the first half of the norms."""
-    whole = _first_half(norms)
+    return _percentile(_first_half(norms))
+
+
+def _percentile(whole: Values) -> float:
     return float(np.percentile(whole, 90)) if len(whole) else 1.0
 
 

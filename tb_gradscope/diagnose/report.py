@@ -89,10 +89,12 @@ def _finding(finding: Finding) -> dict[str, Any]:
 
 
 def _spike(run: RunHistory, loss: LossHistory, spike: Spike) -> dict[str, Any]:
+    names = [run.variables[position].name for position in spike.variables]
     return {
         "loss": loss.name,
-        "variables": [run.variables[position].name for position in spike.variables],
+        "variables": names,
         "step": spike.step,
+        "variable": names[0],  # whose norm it is
         "norm": None if math.isnan(spike.norm) else spike.norm,
         "usual_norm": None if math.isnan(spike.usual) else spike.usual,
         "direction": spike.direction or None,

@@ -13,6 +13,7 @@ empty: it was taken before the model had weights, and nothing learns.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import numpy as np
@@ -22,11 +23,13 @@ from tb_gradscope.diagnose.finding import Finding, Span, where
 from tb_gradscope.diagnose.thresholds import Thresholds
 from tb_gradscope.format.history import LossHistory, RunHistory
 
+_NUMBERS = re.compile("b?float|complex")  # dtypes that have gradients; counters have none
+
 
 def unrequested(run: RunHistory, thresholds: Thresholds) -> Iterator[Finding]:
     """Yields one finding for each loss whose tape watched more than is asked for."""
     for loss in run.losses:
-        names = tuple(variable.name for variable in loss.unrequested)
+        names = tuple(one.name for one in loss.unrequested if _NUMBERS.match(one.dtype))
         if not names:
             continue
         asks_for_nothing = not len(loss.variables)

@@ -45,7 +45,7 @@ def loss(norms, name="loss", weights=1.0, states=None, reasons=None, **changes):
       reasons: `[record]`.
     """
     table = np.array([[np.nan if n is None else n for n in row] for row in norms], np.float32)
-    none = np.array([[n is None for n in row] for row in norms])
+    none = np.array([[n is None for n in row] for row in norms], bool)
     if states is None:
         states = np.full(table.shape, State.OK)
         states[table == 0] = State.ZERO

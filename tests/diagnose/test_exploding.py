@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -102,6 +104,15 @@ def test_a_lone_jump_is_only_said():
     assert (one.severity, one.span.pattern, one.span.first) == ("info", "once", 90)
 
 
+def test_what_is_usual_was_so_before_the_jump_and_so_is_the_threshold_proposed():
+    norms = np.ones((15, 1))
+    norms[6], norms[7:] = 1e4, 1.5  # larger since: that is not what was usual
+    (one,) = found(histories.loss(norms))
+    assert "(norm 1e+04 at step 6, usually 1)" in one.message
+    assert one.evidence["usual_norm"] == pytest.approx(1)
+    assert one.advice.startswith("Clip with gs.clip_by_global_norm at about 1, ")
+
+
 def test_jumps_to_less_than_training_began_with_are_healthy():
     falling = np.append(np.geomspace(1, 1e-6, 100), np.full(200, 1e-6))
     norms = falling[:, None] * histories.noise(300)
@@ -156,6 +167,11 @@ def test_far_too_large_at_first():
 def test_far_too_large_all_the_time():
     (one,) = found(histories.loss(histories.noise(50, 2) * 1e6))
     assert "from the first step on" in one.message
+    # Whose loss scale is not known, it may be that.
+    assert one.advice.endswith("gs.watch_optimizer(optimizer) takes it out of all numbers.")
+    unscaled = dataclasses.replace(histories.LABEL, stage="unscaled")
+    (one,) = found(histories.loss(histories.noise(50, 2) * 1e6, label=unscaled))
+    assert one.advice.endswith("warm the learning rate up.")
 
 
 def test_a_large_gradient_of_a_bias_that_starts_at_zero_is_healthy():

@@ -398,6 +398,7 @@ def test_norms_that_left_their_recent_range(tmp_path):
         "loss": "loss",
         "variables": ["v1"],
         "step": 9,
+        "variable": "v1",
         "norm": pytest.approx(0.01),
         "usual_norm": 2,
         "direction": "down",
