@@ -141,4 +141,6 @@ def _lost(loss: LossHistory, at: Steps) -> str:
     if len(at) < _SURE or len(at) < _OFTEN * calls:
         return ""
     what = "calls" if sees_every_call(loss) else "records"
-    return f"So {len(at)} of {calls} {what} were lost, and the scale was halved each time. "
+    first, last = (float(loss.loss_scales[record]) for record in (at[0], at[-1]))
+    fallen = f", and the scale has fallen from {first:g} to {last:g}" if last < first else ""
+    return f"So {len(at)} of {calls} {what} were lost{fallen}. "
