@@ -414,7 +414,7 @@ def test_updates(page: Page, server: Server) -> None:
     frame = open_tab(page, server, run="multi", step=100)
     frame.get_by_role("tab", name="Updates 1").click()
     card = frame.get_by_role("region", name="Optimizer adam")
-    counted = "37 updates applied up to step 195, 3 skipped because the loss scale had"
+    counted = "Up to step 195: 37 updates applied, 3 skipped because the loss scale had"
     expect(card).to_contain_text(counted)
     ratios = card.get_by_role("region", name="Updates by variable")
     # Step 100 was skipped: the update before it is shown, and says so.

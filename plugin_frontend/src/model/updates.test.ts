@@ -76,9 +76,11 @@ describe('updates that were not measured', () => {
 
 it('says how many steps were taken', () => {
   expect(sayApplied(OPTIMIZER)).toBe(
-    '1 update applied up to step 10, 1 skipped because the loss scale had overflowed',
+    'Up to step 10: 1 update applied, 1 skipped because the loss scale had overflowed',
   );
-  expect(sayApplied(makeOptimizer({ applied: [1200] }))).toBe('1,200 updates applied up to step 0');
+  expect(sayApplied(makeOptimizer({ applied: [1200] }))).toBe(
+    'Up to step 0: 1,200 updates applied',
+  );
 });
 
 describe('the gauge', () => {

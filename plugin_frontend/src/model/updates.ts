@@ -164,13 +164,13 @@ export function sayRatio({ ratio, update, norm, measured }: RatioRow): string {
   return 'not known';
 }
 
-/** "988 updates applied up to step 999, 12 skipped because the loss scale had overflowed" */
+/** "Up to step 999: 988 updates applied, 12 skipped because the loss scale had overflowed" */
 export function sayApplied(optimizer: Optimizer): string {
   const applied = optimizer.applied.at(-1) ?? 0;
   const skipped = optimizer.skipped.at(-1) ?? 0;
   const last = optimizer.steps.at(-1);
-  const until = last === undefined ? '' : ` up to step ${count(last)}`;
-  const parts = [`${counted(applied, 'update')} applied${until}`];
+  const until = last === undefined ? '' : `Up to step ${count(last)}: `;
+  const parts = [`${until}${counted(applied, 'update')} applied`];
   if (skipped > 0 || optimizer.has_loss_scale) {
     const known = optimizer.skipped_steps.length;
     // Those between two records are counted, but nobody has noted when they were.

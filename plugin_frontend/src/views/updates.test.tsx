@@ -49,7 +49,7 @@ it('says what was applied, what was skipped, and how large the last update was',
   open();
   const card = screen.getByRole('region', { name: 'Optimizer adam' });
   expect(card.textContent).toContain(
-    '19 updates applied up to step 10, 2 skipped because the loss scale',
+    'Up to step 10: 19 updates applied, 2 skipped because the loss scale',
   );
   expect(card.textContent).toContain('(the steps of 1 are known)');
   expect(card.textContent).toContain('one update for 4 micro-batches');
