@@ -187,6 +187,13 @@ def test_what_follows_from_it_is_only_said():
     assert effect.advice == "Mend that first: nothing here shows a fault of loss."
 
 
+def test_what_came_in_later_has_not_ruined_what_was_so_before():
+    norms, weights = ruined(5)
+    run = histories.run(loss_of(norms, weights), clips=[own_clipper([12])])
+    (one,) = (one for one in judge.findings(run) if one.loss == "loss")
+    assert (one.severity, one.span.first) == ("error", 6)
+
+
 def test_a_learning_rate_that_was_seen_too_late_to_be_the_cause_for_sure_is_named():
     norms, weights = ruined(12)
     rates = np.full(20, 1e-3, np.float32)
