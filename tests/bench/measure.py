@@ -22,7 +22,7 @@ from tests.bench.variants import AGAIN, PLAIN, VARIANTS, Run, Variant
 _PASSES = 8  # in one call, so that the call itself does not count
 _SETTLE = 3
 _LEARN = 25  # steps until the sentinel knows the norms
-_PROFILES = 5  # of which the quickest counts
+_PROFILES = 3  # of which the quickest counts
 _ROUTINE = 8  # steps from one that the sentinel judges to the next
 
 
