@@ -24,6 +24,7 @@ import numpy as np
 from tb_gradscope.diagnose import words
 from tb_gradscope.diagnose.finding import Finding, Kind, Pattern, Span, where
 from tb_gradscope.diagnose.norms import Mask, Values
+from tb_gradscope.diagnose.ruined import broken_weights, finite_weights, is_ruined
 from tb_gradscope.diagnose.thresholds import Thresholds
 from tb_gradscope.format.history import (
     ClipHistory,
@@ -76,7 +77,7 @@ def between(run: RunHistory, thresholds: Thresholds) -> Iterator[Finding]:
     """Yields where gradients stopped being finite after `gradient()`."""
     for entry in entries(run):
         names = [run.variables[position].name for position in entry.positions]
-        ill = [run.variables[at].name for at in entry.positions if _is_ruined(run, at)]
+        ill = [run.variables[at].name for at in entry.positions if is_ruined(run, at)]
         be = "is" if len(ill) == 1 else "are"
         yield Finding(
             kind=entry.kind,
@@ -120,7 +121,7 @@ def broken_updates(of: OptimizerHistory) -> Mask:
     updates = of.update_norms
     known = np.logical_or.accumulate(np.isfinite(updates), axis=0)
     states = of.values[:, :, Statistic.STATE]
-    finite = np.isin(states, (State.OK, State.ZERO)) & _finite_weights(of)
+    finite = np.isin(states, (State.OK, State.ZERO)) & finite_weights(of)
     # An optimizer's own clipping carries what is in one gradient into all.
     finite &= ~np.isin(states, (State.NAN, State.INF)).any(axis=1, keepdims=True)
     broken: Mask = finite & (np.isinf(updates) | (np.isnan(updates) & known))
@@ -168,7 +169,7 @@ def _by_clip(run: RunHistory, clip: ClipHistory) -> Iterator[Entry]:
 def _by_optimizer(run: RunHistory, of: OptimizerHistory) -> Iterator[Entry]:
     taken = ~np.isin(of.steps, of.skipped_steps)[:, None]
     states = of.values[:, :, Statistic.STATE]
-    came = np.isin(states, (State.NAN, State.INF)) & _finite_weights(of) & taken
+    came = np.isin(states, (State.NAN, State.INF)) & finite_weights(of) & taken
     came &= ~np.isnan(_norms_before(run, of, of.variables))
     if came.any():
         advice = _passed(run, of, came) + _LOOK_BETWEEN
@@ -263,8 +264,7 @@ def _norms_given(loss: LossHistory, of: ClipHistory | OptimizerHistory) -> Value
         return unknown
     states = loss.values[:, :, Statistic.STATE]
     broken: Mask = np.any(np.isin(states, (State.NAN, State.INF)), axis=1)
-    weights = loss.values[:, :, Statistic.VARIABLE_NORM]
-    by_itself = broken & ~(~np.isfinite(weights) & ~is_absent(weights)).any(axis=1)
+    by_itself = broken & ~broken_weights(loss).any(axis=1)
     # Steps that are counted by calls need not be the same ones.
     if by_itself.any() and not loss.label.step_source == of.label.step_source == "user":
         return unknown
@@ -277,23 +277,3 @@ def _norms_given(loss: LossHistory, of: ClipHistory | OptimizerHistory) -> Value
     known &= np.equal(after, len(loss.steps)) | (unseen <= 0)
     norms = np.where(exact[:, None], loss.values[at, :, Statistic.NORM].astype(np.float64), np.inf)
     return np.where(known[:, None], norms, unknown)
-
-
-def _finite_weights(of: LossHistory | OptimizerHistory) -> Mask:
-    """Tells which variables are known to be finite themselves, `[record, variable]`."""
-    finite: Mask = np.isfinite(of.values[:, :, Statistic.VARIABLE_NORM])
-    return finite
-
-
-def _is_ruined(run: RunHistory, position: int) -> bool:
-    """Tells whether the last record of a variable shows it not finite."""
-    found = []
-    everyone: tuple[LossHistory | OptimizerHistory, ...] = (*run.losses, *run.optimizers)
-    for one in everyone:
-        for column in np.flatnonzero(one.variables == position):
-            there = one.values[:, column, Statistic.STATE] != State.ABSENT
-            norms = one.values[:, column, Statistic.VARIABLE_NORM]
-            at = np.flatnonzero(there & ~is_absent(norms))
-            if len(at):
-                found.append((int(one.steps[at[-1]]), not np.isfinite(norms[at[-1]])))
-    return bool(found) and max(found)[1]

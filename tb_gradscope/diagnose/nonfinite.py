@@ -38,7 +38,7 @@ from tb_gradscope.diagnose.ruined import (
     not_finite_before,
     ruined,
 )
-from tb_gradscope.diagnose.spans import span_of, spans_in
+from tb_gradscope.diagnose.spans import last_stretch, span_of, spans_in
 from tb_gradscope.diagnose.thresholds import Thresholds
 from tb_gradscope.format.history import LossHistory, Place, RunHistory
 from tb_gradscope.format.record import is_absent
@@ -202,9 +202,7 @@ def _since(ruin: Ruin) -> str:
 
 
 def _on_and_off(loss: LossHistory, count: int, last: int) -> str:
-    broken = broken_records(loss)
-    if broken[-1] and not broken.all():
-        again = int(np.flatnonzero(~broken)[-1]) + 1
+    if again := last_stretch(broken_records(loss)):
         return f"and again from step {loss.steps[again]} on"
     return f"in {count} records in all, the last at step {last}"
 

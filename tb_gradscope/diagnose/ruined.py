@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tb_gradscope.diagnose.norms import Mask, last_weights, names_of, record_at
-from tb_gradscope.format.history import LossHistory, OptimizerHistory, RunHistory
+from tb_gradscope.diagnose.spans import last_stretch
+from tb_gradscope.format.history import LossHistory, OptimizerHistory, RunHistory, Steps
 from tb_gradscope.format.record import is_absent
 from tb_gradscope.format.statistics import State, Statistic
 
@@ -72,7 +73,7 @@ def not_finite_before(run: RunHistory, loss: LossHistory, step: int) -> npt.NDAr
     """
     if _stretch(loss, step - 1) is not None:
         return np.zeros(0, np.int64)
-    broken = _broken_weights(loss)[loss.steps == step].any(axis=0)
+    broken = broken_weights(loss)[loss.steps == step].any(axis=0)
     positions: npt.NDArray[np.int64] = loss.variables[broken]
     return positions
 
@@ -97,7 +98,7 @@ def culprit(run: RunHistory, loss: LossHistory, step: int) -> Culprit | None:
             if begin is None or not _is_known(loss, other, int(other.steps[begin]), step):
                 continue
             states = other.values[begin, :, Statistic.STATE]
-            broken = np.isin(states, (State.NAN, State.INF)) & _finite_weights(other)[begin]
+            broken = np.isin(states, (State.NAN, State.INF)) & finite_weights(other)[begin]
             if np.isin(other.variables[broken], positions).any():
                 # The part of a sum says more than the sum.
                 found.append((int(other.steps[begin]), not other.part_of, number))
@@ -128,11 +129,7 @@ def broken_records(loss: LossHistory) -> Mask:
 
 def _stretch(loss: LossHistory, step: int) -> int | None:
     """Returns the record from which on a loss was not finite up to a step; None if it was."""
-    broken = broken_records(loss)[loss.steps <= step]
-    if not len(broken) or not broken[-1]:
-        return None
-    finite = np.flatnonzero(~broken)
-    return int(finite[-1]) + 1 if len(finite) else 0
+    return last_stretch(broken_records(loss)[loss.steps <= step])
 
 
 def _accumulated(run: RunHistory, loss: LossHistory, step: int) -> int | None:
@@ -152,27 +149,38 @@ def _is_known(loss: LossHistory, other: LossHistory, began: int, step: int) -> b
 
 def _since(run: RunHistory, position: int) -> tuple[int, bool]:
     """Returns from which step on a variable is not finite, and whether it was right before."""
-    broken, finite = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
-    everyone: tuple[LossHistory | OptimizerHistory, ...] = (*run.losses, *run.optimizers)
-    for one in everyone:
-        for column in np.flatnonzero(one.variables == position):
-            broken.append(one.steps[_broken_weights(one)[:, column]])
-            finite.append(one.steps[_finite_weights(one)[:, column]])
+    steps, finite = _steps_of(run, position)
     # What passed, such as before a checkpoint was restored, is not what is there at last.
-    last = int(np.concatenate(finite).max(initial=-1))
-    steps = np.concatenate(broken)
+    last = int(finite.max(initial=-1))
     after = steps[steps >= last]
     step = int(after.min() if after.size else steps.max())
     return step, last >= 0 and step - last <= 1
 
 
-def _broken_weights(of: LossHistory | OptimizerHistory) -> Mask:
+def is_ruined(run: RunHistory, position: int) -> bool:
+    """Tells whether the last record of a variable shows it not finite."""
+    broken, finite = _steps_of(run, position)
+    return bool(broken.size) and bool(broken.max() >= finite.max(initial=-1))
+
+
+def _steps_of(run: RunHistory, position: int) -> tuple[Steps, Steps]:
+    """Returns the steps at which a variable was not finite, and was, as all records tell."""
+    broken, finite = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    everyone: tuple[LossHistory | OptimizerHistory, ...] = (*run.losses, *run.optimizers)
+    for one in everyone:
+        for column in np.flatnonzero(one.variables == position):
+            broken.append(one.steps[broken_weights(one)[:, column]])
+            finite.append(one.steps[finite_weights(one)[:, column]])
+    return np.concatenate(broken), np.concatenate(finite)
+
+
+def broken_weights(of: LossHistory | OptimizerHistory) -> Mask:
     """Tells which variables were measured and not finite, `[record, variable]`."""
     norms, known = _weights(of)
     return known & ~np.isfinite(norms)
 
 
-def _finite_weights(of: LossHistory | OptimizerHistory) -> Mask:
+def finite_weights(of: LossHistory | OptimizerHistory) -> Mask:
     """Tells which variables were measured and finite, `[record, variable]`."""
     norms, known = _weights(of)
     return known & np.isfinite(norms)

@@ -35,6 +35,13 @@ def span_of(steps: Steps, here: Mask, asked: Mask | None = None) -> Span:
     return Span(first, last, pattern, len(at))
 
 
+def last_stretch(here: Mask) -> int | None:
+    """Returns from which record on something holds to the last; None if it does not there."""
+    if not len(here) or not here[-1]:
+        return None
+    return int(np.flatnonzero(~here)[-1]) + 1 if not here.all() else 0
+
+
 def spans_in(loss: LossHistory, state: State) -> dict[int, Span]:
     """Returns when each variable's gradient was in one of COUNTED, by column; none for never.
 

@@ -9,6 +9,7 @@ import numpy as np
 from tb_gradscope.diagnose import words
 from tb_gradscope.diagnose.between import broken_rates
 from tb_gradscope.diagnose.norms import Mask, unmeasured
+from tb_gradscope.diagnose.spans import last_stretch
 from tb_gradscope.format.history import OptimizerHistory, RunHistory
 from tb_gradscope.format.packing import Floats
 from tb_gradscope.format.record import is_absent
@@ -46,7 +47,7 @@ def optimizer(run: RunHistory, of: OptimizerHistory) -> str:
         text += f"; loss scale {_range(of.loss_scales, _whole)}"
     if np.isfinite(of.learning_rates).any():
         text += f"; learning rate {_range(of.learning_rates)}"
-        if (begin := _lasting(broken_rates(of))) is not None:
+        if (begin := last_stretch(broken_rates(of))) is not None:
             text += f", {_amount(of.learning_rates[-1])} seen from step {int(of.steps[begin])} on"
     return text + _ratios(run, of) + _broken(run, of)
 
@@ -82,18 +83,11 @@ def _broken(run: RunHistory, of: OptimizerHistory) -> str:
     asked = ~np.isin(states, (State.ABSENT, State.NONE)) & ~is_absent(weights)
     broken = ~np.isfinite(of.update_norms) & known & asked
     rows: Mask = np.any(broken, axis=1)
-    begin = _lasting(rows)
+    begin = last_stretch(rows)
     if begin is None:
         return ""
     names = [run.variables[at].name for at in of.variables[broken[begin]]]
     return f"; seen not finite from step {int(of.steps[begin])} on in {words.named(names)}"
-
-
-def _lasting(here: Mask) -> int | None:
-    """Returns from which record on something holds to the last; None if it does not there."""
-    if not len(here) or not here[-1]:
-        return None
-    return int(np.flatnonzero(~here)[-1]) + 1 if not here.all() else 0
 
 
 def _typical(ratios: Floats) -> str:
